@@ -1,0 +1,20 @@
+// Byte strings on the wire: text where it is UTF-8, {"b64": "…"} where it is not (docs/protocol.md).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "common/json.h"
+
+namespace sharkcage {
+
+bool is_utf8(std::string_view bytes);
+
+Json bytes_to_json(std::string_view bytes);
+
+// The inverse. Throws UserError, naming `field`, for any other shape or bad base64.
+std::string bytes_from_json(const Json& value, std::string_view field);
+
+std::string base64_encode(std::string_view bytes);
+
+}  // namespace sharkcage

@@ -1,0 +1,175 @@
+#include "common/config.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <system_error>
+
+#include "common/errors.h"
+#include "common/fd.h"
+#include "common/text.h"
+
+namespace sharkcage {
+namespace {
+
+constexpr std::size_t kMaxConfigBytes = 1u << 20;
+
+std::uint64_t size_member(const Json& value, const std::string& field) {
+  if (value.is_number_unsigned()) return value.get<std::uint64_t>();
+  if (value.is_string()) return parse_size(value.get<std::string>(), field);
+  throw UserError(field + ": expected a size such as \"512M\"");
+}
+
+std::uint64_t count_member(const Json& value, const std::string& field) {
+  if (value.is_number_unsigned() && value.get<std::uint64_t>() > 0) return value.get<std::uint64_t>();
+  throw UserError(field + ": expected a positive integer");
+}
+
+std::vector<std::string> strings(const Json& value, const std::string& field) {
+  if (!value.is_array()) throw UserError(field + ": expected a list of strings");
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (!value[i].is_string()) {
+      throw UserError(field + "[" + std::to_string(i) + "]: expected a string");
+    }
+    out.push_back(value[i].get<std::string>());
+  }
+  return out;
+}
+
+Peers peers_from_json(const Json& value, const std::string& field) {
+  if (!value.is_object()) throw UserError(field + ": expected an object with users and groups");
+  Peers peers;
+  for (const auto& [key, member] : value.items()) {
+    if (key == "users") {
+      peers.users = strings(member, field + ".users");
+    } else if (key == "groups") {
+      peers.groups = strings(member, field + ".groups");
+    } else {
+      throw UserError(field + ": unknown key \"" + printable(key) + "\"", "Known: users, groups.");
+    }
+  }
+  return peers;
+}
+
+}  // namespace
+
+Limits Limits::lowered_by(const Limits& other) const {
+  Limits low;
+  low.memory = std::min(memory, other.memory);
+  low.cpus = std::min(cpus, other.cpus);
+  low.pids = std::min(pids, other.pids);
+  low.open_files = std::min(open_files, other.open_files);
+  low.file_size = std::min(file_size, other.file_size);
+  low.output = std::min(output, other.output);
+  low.tmp = std::min(tmp, other.tmp);
+  low.wall = std::min(wall, other.wall);
+  return low;
+}
+
+Json Limits::to_json() const {
+  return {{"memory", memory},       {"cpus", cpus},     {"pids", pids}, {"open_files", open_files},
+          {"file_size", file_size}, {"output", output}, {"tmp", tmp},   {"wall", wall.count()}};
+}
+
+Limits limits_from_json(const Json& value, Limits base, const std::string& field) {
+  if (!value.is_object()) throw UserError(field + ": expected an object");
+  for (const auto& [key, member] : value.items()) {
+    const std::string place = field + "." + key;
+    if (key == "memory") {
+      base.memory = size_member(member, place);
+    } else if (key == "file_size") {
+      base.file_size = size_member(member, place);
+    } else if (key == "output") {
+      base.output = size_member(member, place);
+    } else if (key == "tmp") {
+      base.tmp = size_member(member, place);
+    } else if (key == "pids") {
+      base.pids = count_member(member, place);
+    } else if (key == "open_files") {
+      base.open_files = count_member(member, place);
+    } else if (key == "cpus") {
+      if (!member.is_number() || !(member.get<double>() > 0) || member.get<double>() > 4096) {
+        throw UserError(place + ": expected a positive number");
+      }
+      base.cpus = member.get<double>();
+    } else if (key == "wall") {
+      if (member.is_number_unsigned()) {
+        base.wall = std::chrono::milliseconds(count_member(member, place));
+      } else if (member.is_string()) {
+        base.wall = parse_duration(member.get<std::string>(), place);
+      } else {
+        throw UserError(place + ": expected a duration such as \"60s\"");
+      }
+    } else {
+      throw UserError(field + ": unknown key \"" + printable(key) + "\"",
+                      "Known: memory, cpus, pids, open_files, file_size, output, tmp, wall.");
+    }
+  }
+  return base;
+}
+
+Config config_from_json(const Json& value, const std::string& source) {
+  if (!value.is_object()) throw UserError(source + ": expected a JSON object");
+  Config config;
+  for (const auto& [key, member] : value.items()) {
+    const std::string place = source + ": " + key;
+    if (key == "operators") {
+      config.operators = peers_from_json(member, place);
+    } else if (key == "hosts") {
+      config.hosts = peers_from_json(member, place);
+    } else if (key == "services") {
+      if (!member.is_object()) throw UserError(place + ": expected an object of name: host:port");
+      for (const auto& [name, host] : member.items()) {
+        if (!host.is_string()) throw UserError(place + "." + name + ": expected \"host:port\"");
+        config.services[name] = host.get<std::string>();
+      }
+    } else if (key == "deny_hosts") {
+      config.deny_hosts = strings(member, place);
+    } else if (key == "protected_paths") {
+      config.protected_paths = strings(member, place);
+      for (const auto& path : config.protected_paths) {
+        if (path.empty() || path.front() != '/') {
+          throw UserError(place + ": \"" + printable(path) + "\" is not an absolute path");
+        }
+      }
+    } else if (key == "allow_unsandboxed") {
+      config.allow_unsandboxed = strings(member, place);
+    } else if (key == "capabilities") {
+      if (!member.is_object()) throw UserError(place + ": expected an object of catalogue entries");
+      for (const auto& [name, entry] : member.items()) config.capabilities[name] = entry;
+    } else if (key == "limits") {
+      config.limits = limits_from_json(member, config.limits, place);
+    } else {
+      throw UserError(source + ": unknown key \"" + printable(key) + "\"",
+                      "Known: operators, hosts, services, deny_hosts, protected_paths, "
+                      "allow_unsandboxed, capabilities, limits.");
+    }
+  }
+  return config;
+}
+
+Json Config::to_json() const {
+  const auto peers = [](const Peers& p) { return Json{{"users", p.users}, {"groups", p.groups}}; };
+  return {{"operators", peers(operators)},
+          {"hosts", peers(hosts)},
+          {"services", services},
+          {"deny_hosts", deny_hosts},
+          {"protected_paths", protected_paths},
+          {"allow_unsandboxed", allow_unsandboxed},
+          {"capabilities", capabilities},
+          {"limits", limits.to_json()}};
+}
+
+Config load_config(const std::string& path) {
+  std::string text;
+  try {
+    text = read_file(path, kMaxConfigBytes);
+  } catch (const std::system_error& error) {
+    if (error.code().value() == ENOENT) return {};
+    throw;
+  }
+  return config_from_json(parse_json(text, path, {kMaxConfigBytes, 16}), path);
+}
+
+}  // namespace sharkcage

@@ -1,0 +1,182 @@
+#include "common/rpc.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "common/errors.h"
+#include "common/peer.h"
+
+namespace sharkcage::rpc {
+
+Json request(std::int64_t id, std::string_view method, Json params) {
+  return {{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", std::move(params)}};
+}
+
+Json notification(std::string_view method, Json params) {
+  return {{"jsonrpc", "2.0"}, {"method", method}, {"params", std::move(params)}};
+}
+
+Json response(const Json& id, Json result) {
+  return {{"jsonrpc", "2.0"}, {"id", id}, {"result", std::move(result)}};
+}
+
+Json error_response(const Json& id, const Error& error) {
+  Json body = {{"code", error.code}, {"message", error.message}};
+  if (!error.data.is_null()) body["data"] = error.data;
+  return {{"jsonrpc", "2.0"}, {"id", id}, {"error", std::move(body)}};
+}
+
+bool LineReader::append(std::string_view bytes) {
+  if (start_ > 0) {
+    buffer_.erase(0, start_);
+    scanned_ -= start_;
+    start_ = 0;
+  }
+  buffer_.append(bytes);
+  const std::size_t end = buffer_.find('\n', scanned_);
+  return (end == std::string::npos ? buffer_.size() : end) <= kMaxLine;
+}
+
+std::optional<std::string> LineReader::next() {
+  const std::size_t end = buffer_.find('\n', std::max(scanned_, start_));
+  if (end == std::string::npos) {
+    scanned_ = buffer_.size();
+    return std::nullopt;
+  }
+  std::string line = buffer_.substr(start_, end - start_);
+  start_ = end + 1;
+  scanned_ = start_;
+  return line;
+}
+
+UniqueFd connect_unix(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  UniqueFd folder;
+  std::string name = path;
+  if (name.size() >= sizeof address.sun_path) {
+    const std::filesystem::path whole(path);
+    folder.reset(::open(whole.parent_path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!folder) throw_errno("open", whole.parent_path().string());
+    name = "/proc/self/fd/" + std::to_string(folder.get()) + "/" + whole.filename().string();
+    if (name.size() >= sizeof address.sun_path) throw_errno(ENAMETOOLONG, "connect", path);
+  }
+  std::memcpy(address.sun_path, name.c_str(), name.size() + 1);
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) throw_errno("socket");
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    throw_errno("connect", path);
+  }
+  return socket;
+}
+
+Client Client::connect(const Places& places, std::string_view name) {
+  UniqueFd socket;
+  try {
+    socket = connect_unix(places.socket());
+  } catch (const std::system_error& error) {
+    throw UserError("The supervisor does not answer at " + places.socket() + " (" +
+                        error.code().message() + ")",
+                    "Start it with: sc start");
+  }
+  const Peer server = peer_of(socket.get());
+  if (server.uid != 0 && server.uid != ::geteuid()) {
+    throw UserError("The socket " + places.socket() + " is served by user id " +
+                        std::to_string(server.uid) + ", neither root nor you",
+                    "Somebody else put it there: remove it and start your own with: sc start");
+  }
+  Client client(std::move(socket));
+  client.call("hello", {{"client", name}, {"versions", {kProtocolVersion}}});
+  return client;
+}
+
+void Client::send(const Json& message, std::span<const int> fds) {
+  std::string line = dump_json(message);
+  line += '\n';
+  std::string_view rest = line;
+  while (!rest.empty()) {
+    const ssize_t sent = send_with_fds(socket_.get(), rest, fds);
+    if (sent < 0) {
+      throw UserError(std::string("The connection to the supervisor is lost (") +
+                      std::strerror(errno) + ")");
+    }
+    fds = {};
+    rest.remove_prefix(static_cast<std::size_t>(sent));
+  }
+}
+
+bool Client::receive(int flags) {
+  char block[65536];
+  std::vector<UniqueFd> fds;
+  const ssize_t got = recv_with_fds(socket_.get(), block, sizeof block, fds, flags);
+  for (auto& fd : fds) fds_.push_back(std::move(fd));
+  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return true;
+  if (got <= 0) return false;
+  if (!lines_.append({block, static_cast<std::size_t>(got)})) {
+    throw UserError("The supervisor sent a line longer than the protocol allows");
+  }
+  while (auto line = lines_.next()) {
+    messages_.push_back(parse_json(*line, "the supervisor's answer", {kMaxLine, kMaxDepth}));
+  }
+  return true;
+}
+
+std::optional<Json> Client::read_message() {
+  while (messages_.empty()) {
+    if (!receive(0)) return std::nullopt;
+  }
+  Json message = std::move(messages_.front());
+  messages_.pop_front();
+  return message;
+}
+
+Json Client::call(std::string_view method, Json params, std::span<const int> fds) {
+  const std::int64_t id = ++last_id_;
+  send(request(id, method, std::move(params)), fds);
+  std::deque<Json> notifications;
+  for (;;) {
+    auto message = read_message();
+    if (!message) throw UserError("The supervisor closed the connection before it answered");
+    if (message->contains("method")) {
+      notifications.push_back(std::move(*message));
+      continue;
+    }
+    // An error without an id answers a line that could not be read: ours, as nothing else was sent.
+    if (message->value("id", Json()) != Json(id) && !message->value("id", Json()).is_null()) continue;
+    messages_.insert(messages_.begin(), std::make_move_iterator(notifications.begin()),
+                     std::make_move_iterator(notifications.end()));
+    if (message->contains("error")) {
+      const Json& body = (*message)["error"];
+      throw RemoteError({body.value("code", static_cast<int>(kInternalError)),
+                         body.value("message", std::string("unknown error")),
+                         body.value("data", Json())});
+    }
+    return message->value("result", Json());
+  }
+}
+
+std::optional<Json> Client::next_notification() {
+  return read_message();
+}
+
+std::optional<Json> Client::take_notification() {
+  if (messages_.empty()) return std::nullopt;
+  return read_message();
+}
+
+bool Client::pump() {
+  return receive(MSG_DONTWAIT);
+}
+
+void Client::notify(std::string_view method, Json params) {
+  send(notification(method, std::move(params)), {});
+}
+
+}  // namespace sharkcage::rpc
