@@ -1,0 +1,100 @@
+// The supervisor's side of the egress: starts the process, hands it listening sockets, hears what
+// happened. Plain functions on one descriptor, so that any event loop can drive them.
+//
+//   EgressClient egress(bin_dir + "/sharkcage-egress");
+//   egress.start();                         // watch egress.fd() for reading
+//   id = egress.listen(listen, socket);     // before the command starts
+//   for (Event& e : egress.on_readable())   // whenever fd() is readable
+//   if (!egress.running()) egress.start();  // watch the new fd(); kept listeners are served again
+//   egress.close(id);                       // when the call ends
+//
+// Not thread-safe: one thread (or strand) owns it. Whatever order is not yet written waits inside;
+// while `wants_write()` holds, watch fd() for writing as well and call `on_writable()`.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/fd.h"
+#include "supervisor/egress/control.h"
+
+namespace sharkcage::egress {
+
+class EgressClient {
+ public:
+  explicit EgressClient(std::string executable) : executable_(std::move(executable)) {}
+  // Ends the process, if there is one, and waits for its end.
+  ~EgressClient() { stop(); }
+  EgressClient(const EgressClient&) = delete;
+  EgressClient& operator=(const EgressClient&) = delete;
+
+  // Starts a process (posix_spawn(3): safe with threads) and hands it every kept listener. Does not
+  // wait for `Ready`: connections wait in their listeners' backlogs until then. Must not be
+  // running. Nothing else may reap the process. Throws std::system_error.
+  void start();
+
+  // Ends the process and waits for its end. Listeners are kept; connections that were open are
+  // returned by the next `on_readable`.
+  void stop();
+
+  // False before `start`, and once the process has died or broken the protocol. Only `on_readable`,
+  // `on_writable` and `stop` change it from true to false.
+  bool running() const { return pid_ > 0; }
+  pid_t pid() const { return pid_; }
+
+  // The control socket (nonblocking), -1 when not running. A new one with each start.
+  int fd() const { return control_.get(); }
+
+  // Reads what has arrived, without blocking. At the process's death it also returns, for every
+  // connection that was open, the closing event that the process could not send (reason "the egress
+  // died"), so that each allowed connection has exactly one end. Never throws for what the process
+  // sends: one that breaks the protocol is killed, which is its death.
+  std::vector<Event> on_readable();
+
+  bool wants_write() const { return !outgoing_.empty(); }
+  void on_writable();
+
+  // Serves `socket` (listening, of the sandbox's network namespace) under the given rules and
+  // token, now and in every process started later, until `close`. `listen.id` is ignored, the
+  // returned id is unique for this client. While no process is running it is only kept. Throws
+  // UserError for a token or a rule that the egress would refuse; nothing is kept then.
+  std::uint64_t listen(Listen listen, UniqueFd socket);
+
+  // The token ends, its connections are cut, the kept socket is closed. `Closed` follows when a
+  // process is running. Unknown ids are ignored: a call may end twice.
+  void close(std::uint64_t id);
+
+  // How the last process ended, for the log: "signal 9", "exit 1", "protocol error: …".
+  const std::string& ended() const { return ended_; }
+
+ private:
+  struct Kept {
+    Listen listen;
+    UniqueFd socket;
+  };
+  struct Outgoing {
+    std::string text;
+    UniqueFd fd;
+  };
+
+  void send(const Order& order, int fd);
+  void died(std::string how);
+
+  std::string executable_;
+  pid_t pid_ = -1;
+  UniqueFd control_;
+  UniqueFd lifeline_;
+  std::uint64_t last_id_ = 0;
+  std::map<std::uint64_t, Kept> kept_;
+  std::map<std::uint64_t, Connection> open_;
+  std::deque<Outgoing> outgoing_;
+  std::vector<Event> pending_;
+  std::string ended_;
+};
+
+}  // namespace sharkcage::egress
