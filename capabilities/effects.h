@@ -1,0 +1,39 @@
+// What granted capabilities open, resolved against the machine once, when a person approves: real
+// paths, real programs, host rules, variable names. Stored with the approval.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "capabilities/catalogue.h"
+#include "capabilities/manifest.h"
+#include "capabilities/policy.h"
+#include "capabilities/protected.h"
+
+namespace sharkcage {
+
+struct Effects {
+  std::vector<FileGrant> files;
+  ExecRule exec;
+  std::vector<HostRule> hosts;
+  std::vector<std::string> environment;
+
+  Json to_json() const;
+  bool operator==(const Effects&) const = default;
+};
+Effects effects_from_json(const Json& value);
+
+struct Ground {
+  std::string home;                       // of the person whose paths `~/` means
+  std::vector<ProtectedPath> protected_;  // as of now
+  // Where program names are looked up.
+  std::vector<std::string> search = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
+                                     "/usr/bin",        "/sbin",          "/bin"};
+};
+
+// Resolves every grant. Throws UserError naming capability and scope: a path that does not exist or
+// opens a protected one (both are named), a program that is not on the search path.
+Effects resolve(const std::vector<CapabilityRequest>& granted, const Catalogue& catalogue,
+                const Ground& ground);
+
+}  // namespace sharkcage

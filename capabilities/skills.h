@@ -1,0 +1,139 @@
+// The registry: skills, what they ask for, and what a person approved (SQLite, var/approvals.db).
+//
+// Every change is one transaction that is durable when the function returns. One thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "capabilities/catalogue.h"
+#include "capabilities/content.h"
+#include "capabilities/effects.h"
+#include "capabilities/manifest.h"
+
+namespace sharkcage {
+
+struct Skill {
+  std::string name;
+  std::string source;  // the directory it was added from, absolute, no links in it
+  Manifest manifest;
+  std::string content_digest;  // of the copy in the store
+  std::string added;           // RFC 3339
+};
+
+// What `add` found.
+struct Added {
+  Skill skill;
+  bool created = false;
+  bool source_changed = false;
+  bool manifest_changed = false;
+  bool content_changed = false;
+  bool changed() const { return created || source_changed || content_changed; }
+  // Capabilities (with their scope words) that are asked for now and not by the approval that there
+  // is: "network.external: wttr.in:443".
+  std::vector<std::string> not_approved;
+};
+
+struct Approval {
+  std::string skill;
+  std::string manifest_digest;
+  std::string content_digest;
+  std::vector<CapabilityRequest> granted;  // all of the manifest's, or a part
+  Effects effects;
+  std::string decided_by;
+  std::string time;  // RFC 3339
+};
+
+enum class RequestState { kPending, kApproved, kDenied };
+std::string_view name_of(RequestState state);
+
+// A call that waited for a person.
+struct Request {
+  std::string id;
+  std::string skill;
+  std::string session;
+  std::string tool;
+  std::vector<CapabilityRequest> asked;
+  std::string manifest_digest;
+  std::string content_digest;
+  std::string created;  // RFC 3339
+  RequestState state = RequestState::kPending;
+  std::uint32_t raised_by = 0;  // the peer's uid
+};
+
+// Whether a skill may run.
+struct Standing {
+  enum class Kind { kUnknown, kUnapproved, kChanged, kApproved };
+  Kind kind = Kind::kUnknown;
+  std::optional<Approval> approval;  // kApproved, and kChanged for what it was
+};
+
+class Skills {
+ public:
+  // Opens or creates the database. Throws UserError when a newer version wrote it.
+  Skills(const std::string& database, ContentStore store, Catalogue catalogue);
+  ~Skills();
+  Skills(const Skills&) = delete;
+  Skills& operator=(const Skills&) = delete;
+
+  // Copies the skill in `directory` into the store and records it under its manifest's name, in
+  // place of what had that name. Approvals stay as they are: bound to the content they were given
+  // for. The manifest is read from the copy. Throws UserError; then nothing has changed.
+  Added add(const std::string& directory);
+
+  // `add` again if the source's content has changed. An unchanged one costs a stat a file.
+  Added refresh(const std::string& name);
+
+  std::vector<Skill> list();
+  std::optional<Skill> find(const std::string& name);
+  // The skill whose source directory holds `path` (which has no links in it).
+  std::optional<Skill> owner_of(const std::string& path);
+  // Forgets the skill, its approval and its pending requests. False when there was none.
+  bool remove(const std::string& name);
+
+  // Grants what the manifest asks for, or of it only the capabilities named in `only` (empty: all).
+  // `shown` is the content digest that the person decided on. Throws UserError, granting nothing:
+  // unknown skill, content that is not `shown` any more, a name in `only` that the manifest does
+  // not have, or anything that `resolve` refuses. Settles the skill's pending requests.
+  Approval approve(const std::string& name, const std::string& shown,
+                   const std::vector<std::string>& only, const std::string& decided_by,
+                   const Ground& ground);
+
+  // Withdraws the approval. False when there was none.
+  bool revoke(const std::string& name);
+
+  // What holds for the skill with this content now.
+  Standing standing(const std::string& name, const std::string& content_digest);
+
+  // The pending request of this skill (as recorded now) in this session: the one there is, or a new
+  // one.
+  Request ask(const std::string& skill, const std::string& session, const std::string& tool,
+              std::uint32_t raised_by);
+  // Oldest first.
+  std::vector<Request> pending();
+  std::optional<Request> find_request(const std::string& id);
+  // Settles one request, e.g. for "deny" and "allow once", which leave no approval. Throws
+  // UserError when it is unknown or settled already.
+  Request settle(const std::string& id, RequestState state);
+
+  // Content digests that skills and approvals name, for `ContentStore::remove_unreferenced`.
+  std::set<std::string> referenced_content();
+
+  const Catalogue& catalogue() const { return catalogue_; }
+  ContentStore& store() { return store_; }
+
+ private:
+  struct Database;
+  Skill record(const std::string& source, const std::string& digest);
+
+  ContentStore store_;
+  Catalogue catalogue_;
+  ContentWatch watch_;
+  std::unique_ptr<Database> database_;
+};
+
+}  // namespace sharkcage
