@@ -179,4 +179,8 @@ void Client::notify(std::string_view method, Json params) {
   send(notification(method, std::move(params)), {});
 }
 
+void Client::post(std::string_view method, Json params) {
+  send(request(++last_id_, method, std::move(params)), {});
+}
+
 }  // namespace sharkcage::rpc

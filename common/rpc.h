@@ -95,6 +95,9 @@ class Client {
   // Sends without waiting.
   void notify(std::string_view method, Json params);
 
+  // Sends a request whose answer nobody waits for; `take_notification` returns it with the rest.
+  void post(std::string_view method, Json params);
+
   // Descriptors that came with the messages so far, oldest first.
   std::deque<UniqueFd>& received_fds() { return fds_; }
 
