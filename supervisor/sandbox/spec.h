@@ -11,10 +11,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "capabilities/policy.h"
-#include "common/json.h"
 
 namespace sharkcage::sandbox {
 
@@ -23,11 +23,11 @@ inline constexpr std::uint16_t kProxyPort = 18800;
 
 // Whose call it is and under which ids its commands run.
 struct Identity {
-  uid_t uid = 0;       // the person's uid, outside
+  uid_t uid = 0;  // the person's uid, outside
   gid_t gid = 0;
-  std::string name;    // the person's login name
-  // Privileged install: the unallocated uid that the commands have on the host, one a sandbox. 0 in a
-  // user install, where commands keep the person's own uid.
+  std::string name;  // the person's login name
+  // Privileged install: the unallocated uid that the commands have on the host, one a sandbox. 0 in
+  // a user install, where commands keep the person's own uid.
   uid_t host_uid = 0;
   bool privileged() const { return host_uid != 0; }
 };
@@ -60,12 +60,15 @@ struct Spec {
   std::string workdir;
   Terminal terminal;
 
-  Json to_json() const;
+  // The binary form that the launcher reads (CBOR, because arguments, variables and paths are byte
+  // strings and need not be UTF-8).
+  std::string encode() const;
 };
 
-Spec spec_from_json(const Json& value);
+// The inverse of `Spec::encode`. Throws UserError for anything it does not know.
+Spec decode_spec(std::string_view bytes);
 
-// Descriptors of the launch message, in this order. With a terminal the last three are absent.
+// Descriptors of the launch message, in this order.
 enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 // The stdio descriptors arrive in a second message on the control socket: an Order "stdio" with
 // exactly three descriptors, before which the monitor starts nothing.
@@ -77,10 +80,13 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 // Events from the monitor:
 //   {"event": "ready"}                 + the proxy's listening socket if the policy has a network
 //                                      + the terminal's master if one was asked for, in that order
-//   {"event": "started", "pid": N}     the command was executed (execve succeeded)
+//   {"event": "started"}               the command was executed (execve succeeded); absent when its
+//                                      program was not found (exit 127) or not executable (126)
 //   {"event": "returned", "exit": N | "signal": N, "reason": "wall" | "killed" | …,
 //    "wall_us": N, "cpu_us": N, "max_rss": BYTES}
-//   {"event": "failed", "what": "…", "errno": N}   no command ran; the sandbox is gone
+//   {"event": "failed", "what": "…", "errno": N, "remedy": "…"}   no command ran; the sandbox is
+//   gone
+// "launcher_client.h" has functions for all of these.
 // After "returned" or "failed" the monitor closes the control socket when nothing of the sandbox is
 // left.
 

@@ -1,0 +1,101 @@
+// The supervisor's side of the launcher: start it, hand it sandboxes, speak to their monitors.
+//
+// Nothing here blocks but `Launcher::start`, so that an event loop can own the descriptors: wait
+// until one is readable, then call `receive_event`. A Launcher is used by one thread at a time; the
+// functions on a control socket may be called from any thread, one at a time for each socket.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/fd.h"
+#include "supervisor/sandbox/spec.h"
+
+namespace sharkcage::sandbox {
+
+class Launcher {
+ public:
+  // Executes `program` (see `default_program`) as a child of this thread: it ends when the thread
+  // or this process ends, and on end of file of `fd()`. Throws UserError, naming the program, when
+  // it cannot be executed.
+  static Launcher start(const std::string& program = default_program());
+
+  // `sharkcage-launcher` beside the running executable.
+  static std::string default_program();
+
+  Launcher(Launcher&&) noexcept = default;
+  Launcher& operator=(Launcher&&) = delete;
+  // Ends the launcher and all of its sandboxes, and reaps it.
+  ~Launcher();
+
+  // Hands over one sandbox. `control` is the far end of a SOCK_SEQPACKET pair (`make_control`); the
+  // caller closes its copy afterwards. What goes wrong later arrives as a "failed" event on the
+  // near end. Throws system_error when the launcher is gone (EPIPE) or does not keep up (EAGAIN):
+  // nothing was started then.
+  void launch(const Spec& spec, int control);
+
+  // Becomes readable only when the launcher has ended (end of file); it never sends anything.
+  int fd() const { return socket_.get(); }
+  pid_t pid() const { return pid_; }
+
+ private:
+  Launcher(UniqueFd socket, pid_t pid) : socket_(std::move(socket)), pid_(pid) {}
+
+  UniqueFd socket_;
+  pid_t pid_ = -1;
+};
+
+// {near end for the supervisor, far end for `launch`}; the near end does not block.
+std::pair<UniqueFd, UniqueFd> make_control();
+
+struct Event {
+  enum class Kind {
+    kReady,  // `listener` and `terminal` are set if the policy has a network, if one was asked for
+    kStarted,   // the command was executed
+    kReturned,  // the command has ended
+    kFailed,    // no command ran
+    kEnded,     // end of file: nothing of the sandbox is left
+  };
+  Kind kind = Kind::kEnded;
+
+  UniqueFd listener;  // 127.0.0.1:18800 inside, listening, not blocking
+  UniqueFd terminal;  // the master of the command's terminal
+
+  // kReturned: one of `exit` (0 … 255) and `signal` (1 …).
+  std::optional<int> exit;
+  int signal = 0;
+  std::string reason;  // "" it ended by itself, "wall" the time limit, else that of `order_kill`
+  std::uint64_t wall_us = 0;
+  std::uint64_t cpu_us = 0;
+  std::uint64_t max_rss = 0;  // bytes, of its largest process
+
+  // kFailed: what was attempted and why it failed; what to do, or empty.
+  std::string what;
+  std::string remedy;
+  int error = 0;  // errno, or 0
+};
+
+// The next event of a control socket's near end, or nothing when none has arrived. After kEnded
+// there are no more. Throws UserError for a message that is none, system_error.
+std::optional<Event> receive_event(int control);
+
+// Orders. A monitor that is gone is no error (its kEnded tells): they return false then. They may
+// be sent at any time after `launch`, "stdio" without waiting for kReady too.
+bool order_stdio(int control, std::span<const int> fds);  // three, or none with a terminal
+bool order_signal(int control, int signal);               // to the command's process group
+bool order_kill(int control, std::string_view reason);    // ends the sandbox at once
+
+// Opens `source` without following any symbolic link, and describes what was found. Throws
+// UserError naming the path when it does not exist, has a link in it, or is neither a directory nor
+// a file.
+JudgedPath judge_path(const std::string& source, const std::string& target, Access access,
+                      bool skill = false);
+
+}  // namespace sharkcage::sandbox
