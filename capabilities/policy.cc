@@ -1,7 +1,6 @@
 #include "capabilities/policy.h"
 
 #include "common/errors.h"
-#include "common/hash.h"
 
 namespace sharkcage {
 namespace {
@@ -44,8 +43,6 @@ Json Policy::to_json() const {
           {"hidden", hidden},
           {"limits", limits.to_json()}};
 }
-
-std::string Policy::digest() const { return sha256_hex(canonical_json(to_json())); }
 
 Policy policy_from_json(const Json& value) {
   try {
