@@ -18,7 +18,9 @@ Access access_from(const Json& value) {
 Json Policy::to_json() const {
   Json file_list = Json::array();
   for (const auto& file : files) {
-    file_list.push_back({{"path", file.path}, {"access", name_of(file.access)}});
+    Json entry = {{"path", file.path}, {"access", name_of(file.access)}};
+    if (!file.source.empty()) entry["source"] = file.source;
+    file_list.push_back(std::move(entry));
   }
   Json skill_list = Json::array();
   for (const auto& mount : skills) {
@@ -53,7 +55,8 @@ Policy policy_from_json(const Json& value) {
     policy.workspace_access = access_from(value.at("workspace_access"));
     value.at("home").get_to(policy.home);
     for (const auto& file : value.at("files")) {
-      policy.files.push_back({file.at("path").get<std::string>(), access_from(file.at("access"))});
+      policy.files.push_back({file.at("path").get<std::string>(), access_from(file.at("access")),
+                              file.value("source", std::string())});
     }
     for (const auto& mount : value.at("skills")) {
       policy.skills.push_back({mount.at("skill").get<std::string>(),

@@ -14,10 +14,12 @@ namespace sharkcage {
 
 enum class Access { kReadOnly, kReadWrite };
 
-// A directory or a file that a sandbox shows. The same path inside and outside.
+// A directory or a file that a sandbox shows, at the same path inside and outside unless the host
+// shows it elsewhere.
 struct FileGrant {
   std::string path;  // absolute, normal form, no symbolic link in it
   Access access = Access::kReadOnly;
+  std::string source = {};  // where it is outside, if that is not `path`
   bool operator==(const FileGrant&) const = default;
 };
 

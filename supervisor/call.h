@@ -1,0 +1,69 @@
+// A tool call: from its verdict until its last process has ended.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "audit/record.h"
+#include "capabilities/policy.h"
+#include "common/json.h"
+
+namespace sharkcage {
+
+enum class CallState {
+  kAsking,    // a person has been asked; nothing may run
+  kAllowed,   // the verdict is allow; nothing has been prepared yet
+  kPrepared,  // a ticket is out
+  kRunning,   // in a sandbox
+  kFinished,  // nothing more may come of it
+};
+
+std::string_view name_of(CallState state);
+
+struct Call {
+  std::string id;     // for the log and for people; no secret
+  std::string token;  // the call token: whoever has it may prepare the command; never logged
+  uid_t owner = 0;    // the peer's uid
+  std::string session;
+  std::string agent;
+  std::string run;
+  std::string skill;
+  std::string content_digest;  // of the skill, as it was judged; empty for the baseline
+  std::string tool;
+  Json params;            // as they were judged
+  std::string command;    // of exec
+  std::string workdir;    // absolute; where it was judged to run
+  std::string request;    // the pending request, while asking
+  CallState state = CallState::kAllowed;
+  Policy policy;
+  std::int64_t started_ms = 0;  // steady clock
+
+  // A record of this call with everything filled in that the call knows.
+  audit::Record record(std::string kind) const;
+};
+
+// All calls that are not over. Bounded: the oldest one that does not run is forgotten when there are
+// too many, which blocks what it would have become. One thread.
+class Calls {
+ public:
+  static constexpr std::size_t kMaxCalls = 16384;
+
+  std::shared_ptr<Call> create();
+  std::shared_ptr<Call> by_token(const std::string& token) const;
+  std::shared_ptr<Call> by_id(const std::string& id) const;
+  void forget(const Call& call);
+  std::vector<std::shared_ptr<Call>> all() const;
+
+ private:
+  std::map<std::string, std::shared_ptr<Call>> by_id_;
+  std::map<std::string, std::string> id_of_token_;  // keyed by the token's digest
+  std::deque<std::string> order_;
+};
+
+}  // namespace sharkcage

@@ -1,0 +1,51 @@
+#include "supervisor/environment.h"
+
+#include "capabilities/variables.h"
+#include "supervisor/sandbox/spec.h"
+
+namespace sharkcage {
+namespace {
+
+constexpr const char* kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+}  // namespace
+
+bool describes_terminal(std::string_view name) {
+  return name == "TERM" || name == "COLORTERM" || name == "LANG" || name == "TZ" ||
+         name == "NO_COLOR" || name.starts_with("LC_");
+}
+
+CommandEnvironment build_environment(const EnvironmentInput& input, const Policy& policy) {
+  std::map<std::string, std::string> all = {
+      {"PATH", kPath},       {"HOME", policy.home},  {"USER", input.user}, {"LOGNAME", input.user},
+      {"SHELL", "/bin/sh"},  {"LANG", "C.UTF-8"},    {"TMPDIR", "/tmp"},   {"TERM", "dumb"}};
+  CommandEnvironment out;
+  for (const auto& [name, value] : input.host) {
+    // Terminal settings are the host's to say, though the base has them too.
+    const bool reserved = is_reserved_variable(name) && !describes_terminal(name);
+    if (!is_variable_name(name) || value.find('\0') != std::string::npos || is_code_variable(name) ||
+        reserved) {
+      out.dropped.push_back(name);
+      continue;
+    }
+    all[name] = value;
+  }
+  for (const auto& name : policy.environment) {
+    const auto found = input.approved.find(name);
+    if (found != input.approved.end()) all[name] = found->second;
+  }
+  if (!input.token.empty()) {
+    const std::string proxy =
+        "socks5h://" + input.token + ":@127.0.0.1:" + std::to_string(sandbox::kProxyPort);
+    for (const char* name : {"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy",
+                             "https_proxy"}) {
+      all[name] = proxy;
+    }
+    // A server that the command starts itself is inside, not behind the proxy.
+    all["NO_PROXY"] = all["no_proxy"] = "127.0.0.1,::1";
+  }
+  for (const auto& [name, value] : all) out.variables.push_back(name + "=" + value);
+  return out;
+}
+
+}  // namespace sharkcage

@@ -1,0 +1,149 @@
+#include "supervisor/processes.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <asio/error.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <memory>
+
+#include "common/errors.h"
+
+namespace sharkcage {
+namespace {
+
+constexpr std::chrono::milliseconds kFirstPause{100};
+constexpr unsigned kMaxDoublings = 7;
+
+std::chrono::milliseconds pause_before(unsigned attempt) {
+  return kFirstPause * (1u << std::min(attempt, kMaxDoublings));
+}
+
+int duplicate(int fd) {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) throw_errno("fcntl", "F_DUPFD_CLOEXEC");
+  return copy;
+}
+
+}  // namespace
+
+Processes::Processes(asio::io_context& context, sandbox::Launcher launcher,
+                     std::string egress_program, Hooks hooks)
+    : context_(context),
+      hooks_(std::move(hooks)),
+      launcher_(std::move(launcher)),
+      egress_(std::move(egress_program)) {}
+
+void Processes::start() {
+  egress_.start();
+  watch_launcher();
+  watch_egress();
+}
+
+void Processes::stop() {
+  stopping_ = true;
+  launcher_watch_.reset();
+  egress_watch_.reset();
+  egress_.stop();
+  launcher_.reset();
+}
+
+void Processes::launch(const sandbox::Spec& spec, int control) {
+  if (!launcher_) throw UserError("The launcher is not running", "It is being started again.");
+  launcher_->launch(spec, control);
+}
+
+std::uint64_t Processes::listen(egress::Listen listen, UniqueFd socket) {
+  const std::uint64_t id = egress_.listen(std::move(listen), std::move(socket));
+  flush_egress();
+  return id;
+}
+
+void Processes::close_listener(std::uint64_t id) {
+  egress_.close(id);
+  flush_egress();
+}
+
+Processes::Health Processes::launcher() const {
+  const auto count = restarts_.find("launcher");
+  return {launcher_ ? launcher_->pid() : 0, count == restarts_.end() ? 0 : count->second};
+}
+
+Processes::Health Processes::egress() const {
+  const auto count = restarts_.find("egress");
+  return {egress_.running() ? egress_.pid() : 0, count == restarts_.end() ? 0 : count->second};
+}
+
+void Processes::watch_launcher() {
+  launcher_watch_.emplace(context_, duplicate(launcher_->fd()));
+  launcher_watch_->async_wait(asio::posix::stream_descriptor::wait_read, [this](std::error_code error) {
+    if (error || stopping_) return;
+    launcher_watch_.reset();
+    launcher_.reset();
+    ended("launcher", "ended unexpectedly");
+  });
+}
+
+void Processes::watch_egress() {
+  egress_watch_.emplace(context_, duplicate(egress_.fd()));
+  egress_writing_ = false;
+  read_egress();
+  flush_egress();
+}
+
+void Processes::read_egress() {
+  egress_watch_->async_wait(asio::posix::stream_descriptor::wait_read, [this](std::error_code error) {
+    if (error || stopping_) return;
+    for (const auto& event : egress_.on_readable()) {
+      if (const auto* connection = std::get_if<egress::Connection>(&event)) {
+        hooks_.connection(*connection);
+      } else if (const auto* failed = std::get_if<egress::Failed>(&event)) {
+        spdlog::error("egress: {}", failed->reason);
+      }
+    }
+    if (egress_.running()) return read_egress();
+    egress_watch_.reset();
+    ended("egress", egress_.ended());
+  });
+}
+
+void Processes::flush_egress() {
+  if (egress_writing_ || !egress_watch_ || !egress_.wants_write()) return;
+  egress_writing_ = true;
+  egress_watch_->async_wait(asio::posix::stream_descriptor::wait_write, [this](std::error_code error) {
+    if (error || stopping_) return;
+    egress_writing_ = false;
+    egress_.on_writable();
+    flush_egress();
+  });
+}
+
+void Processes::ended(const std::string& name, const std::string& how) {
+  hooks_.died(name, how);
+  restart(name, restarts_[name]++);
+}
+
+void Processes::restart(const std::string& name, unsigned attempt) {
+  auto timer = std::make_shared<asio::steady_timer>(context_, pause_before(attempt));
+  timer->async_wait([this, timer, name, attempt](std::error_code error) {
+    if (error || stopping_) return;
+    try {
+      if (name == "launcher") {
+        launcher_.emplace(sandbox::Launcher::start());
+        watch_launcher();
+      } else {
+        egress_.start();
+        watch_egress();
+      }
+      spdlog::info("{} started again", name);
+    } catch (const std::exception& problem) {
+      spdlog::error("{} cannot be started again: {}", name, problem.what());
+      restart(name, attempt + 1);
+    }
+  });
+}
+
+}  // namespace sharkcage
