@@ -1,0 +1,80 @@
+// sharkcaged: the supervisor's program.
+//
+// The order matters: the launcher is started before any thread exists, the host is tested before
+// anything is served, and the lock is held before anything is written.
+#include <signal.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "common/errors.h"
+#include "supervisor/host_ids.h"
+#include "supervisor/supervisor.h"
+
+namespace sharkcage {
+namespace {
+
+// The identity that calls get, for the test of the host.
+sandbox::Identity test_identity(HostIds& ids) {
+  sandbox::Identity identity{::getuid(), ::getgid(), "sharkcage", 0};
+  if (::geteuid() == 0) identity.host_uid = ids.take();
+  return identity;
+}
+
+void require_sandbox(const std::vector<sandbox::Facility>& facilities) {
+  if (sandbox::can_sandbox(facilities)) return;
+  std::string problem = "This host cannot sandbox, so nothing is served:";
+  std::string remedy;
+  for (const auto& facility : facilities) {
+    if (facility.ok || !facility.required) continue;
+    problem += "\n  " + facility.name + ": " + facility.detail;
+    if (!facility.remedy.empty()) remedy += (remedy.empty() ? "" : " ") + facility.remedy;
+  }
+  throw UserError(problem + "\n", remedy);
+}
+
+int serve() {
+  ::umask(0077);
+  ::signal(SIGPIPE, SIG_IGN);
+  const Places places = find_places();
+  create_places(places);
+  const UniqueFd lock = take_lock(places);
+  Config config = load_config(places.config_file());
+  sandbox::Launcher launcher = sandbox::Launcher::start();
+  HostIds ids;
+  auto facilities = sandbox::smoke_test(launcher, test_identity(ids), places.state_dir);
+  require_sandbox(facilities);
+  Supervisor supervisor(places, std::move(config), std::move(launcher), std::move(facilities));
+  return supervisor.run();
+}
+
+}  // namespace
+}  // namespace sharkcage
+
+int main(int argc, char** argv) {
+  CLI::App app("sharkcaged: decides every tool call, runs it in a sandbox, and writes it down.\n"
+               "Serves in the foreground until SIGTERM; `sc start` runs it in the background.");
+  app.set_version_flag("--version", std::string("sharkcaged ") + sharkcage::kVersion);
+  app.footer("Example:\n  SHARKCAGE_HOME=/tmp/cage sharkcaged");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  spdlog::set_default_logger(spdlog::stderr_color_st("sharkcaged"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%f %l %v");
+  try {
+    return sharkcage::serve();
+  } catch (const sharkcage::UserError& error) {
+    std::fprintf(stderr, "sharkcaged: %s\n", error.full().c_str());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sharkcaged: %s\n", error.what());
+  }
+  return 1;
+}

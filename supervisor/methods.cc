@@ -1,0 +1,671 @@
+// The protocol's methods (docs/protocol.md), in its order. Each checks its parameters, does one thing
+// and says what came of it.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <asio/post.hpp>
+#include <filesystem>
+
+#include "audit/query.h"
+#include "capabilities/prompt.h"
+#include "common/errors.h"
+#include "common/hash.h"
+#include "common/text.h"
+#include "supervisor/attribution.h"
+#include "supervisor/environment.h"
+#include "supervisor/params.h"
+#include "supervisor/supervisor.h"
+
+namespace sharkcage {
+namespace {
+
+constexpr std::uint64_t kMaxAuditRecords = 10'000;
+constexpr std::size_t kMaxSkillPaths = 1024;
+constexpr std::size_t kMaxAuditBytes = 6u << 20;  // of one answer, below the longest line
+
+Access access_of(const std::string& text, const char* name) {
+  if (text == "rw") return Access::kReadWrite;
+  if (text == "ro" || text == "none") return Access::kReadOnly;
+  throw UserError(std::string(name) + ": expected \"ro\", \"rw\" or \"none\"");
+}
+
+// The path as the kernel resolves it must be the path that was given: what a session shows is the same
+// inside and outside, and a link could be pointed elsewhere later.
+std::string without_links(const std::string& path, const char* name) {
+  const std::string normal = normal_path(path, "/");
+  std::error_code error;
+  const std::string real = std::filesystem::canonical(normal, error).string();
+  if (error) throw UserError(std::string(name) + ": " + printable(path) + ": " + error.message());
+  if (real != normal) {
+    throw UserError(std::string(name) + ": " + printable(path) + " leads through a symbolic link",
+                    "Give the real path: " + real);
+  }
+  return normal;
+}
+
+std::optional<sandbox::Terminal> terminal_of(const Params& params) {
+  if (!params.has("terminal")) return std::nullopt;
+  const Params size(params.object("terminal"));
+  return sandbox::Terminal{true, static_cast<unsigned>(size.number_between("rows", 1, 65535)),
+                           static_cast<unsigned>(size.number_between("columns", 1, 65535))};
+}
+
+// The command of exec.prepare and exec.run: a list of arguments, or a line for the shell.
+std::vector<std::string> argv_of(const Params& params) {
+  if (params.has("command")) return {"/bin/sh", "-c", params.bytes("command")};
+  auto argv = params.byte_strings("argv");
+  if (argv.empty() || argv.front().empty()) throw UserError("argv: no program");
+  return argv;
+}
+
+Json facility_json(const sandbox::Facility& facility) {
+  Json out = {{"name", facility.name},
+              {"ok", facility.ok},
+              {"required", facility.required},
+              {"detail", facility.detail}};
+  if (!facility.remedy.empty()) out["remedy"] = facility.remedy;
+  return out;
+}
+
+}  // namespace
+
+std::map<std::string, Method> Supervisor::methods() {
+  const auto call = [this](asio::awaitable<Json> (Supervisor::*function)(MethodCall)) {
+    return [this, function](MethodCall request) { return (this->*function)(std::move(request)); };
+  };
+  using S = Supervisor;
+  return {
+      {"hello", {Role::kAny, {"client", "versions"}, false, call(&S::hello)}},
+      {"status.get", {Role::kEither, {}, false, call(&S::status)}},
+      {"session.open",
+       {Role::kHost, {"session", "agent", "scope", "workspace", "access", "skills", "read_only"}, false,
+        call(&S::session_open)}},
+      {"session.close", {Role::kHost, {"session"}, false, call(&S::session_close)}},
+      {"tool.authorize",
+       {Role::kHost,
+        {"tool", "params", "session", "agent", "run", "call", "outer", "requester", "prompt"},
+        false, call(&S::tool_authorize)}},
+      {"tool.finish",
+       {Role::kHost, {"token", "error", "duration_ms"}, false, call(&S::tool_finish)}},
+      {"approval.resolve",
+       {Role::kHost, {"request", "token", "decision"}, false, call(&S::approval_resolve)}},
+      {"exec.prepare",
+       {Role::kHost, {"session", "command", "argv", "token", "kind", "workdir", "env", "terminal"},
+        false, call(&S::exec_prepare)}},
+      {"exec.open", {Role::kHost, {"ticket", "argv", "terminal"}, true, call(&S::exec_open)}},
+      {"exec.run",
+       {Role::kHost,
+        {"argv", "skill", "session", "workspace", "workdir", "env", "timeout_ms", "terminal"}, true,
+        call(&S::exec_run)}},
+      {"exec.signal", {Role::kHost, {"call", "signal"}, false, call(&S::exec_signal)}},
+      {"exec.resize", {Role::kHost, {"call", "rows", "columns"}, false, call(&S::exec_resize)}},
+      {"call.cancel", {Role::kEither, {"call"}, false, call(&S::call_cancel)}},
+      {"skill.add", {Role::kOperator, {"path"}, false, call(&S::skill_add)}},
+      {"skill.list", {Role::kOperator, {}, false, call(&S::skill_list)}},
+      {"skill.show", {Role::kOperator, {"name"}, false, call(&S::skill_show)}},
+      {"skill.remove", {Role::kOperator, {"name"}, false, call(&S::skill_remove)}},
+      {"skill.approve",
+       {Role::kOperator, {"name", "content_digest", "only"}, false, call(&S::skill_approve)}},
+      {"skill.revoke", {Role::kOperator, {"name"}, false, call(&S::skill_revoke)}},
+      {"approval.list", {Role::kOperator, {}, false, call(&S::approval_list)}},
+      {"approval.deny", {Role::kOperator, {"request"}, false, call(&S::approval_deny)}},
+      {"audit.query",
+       {Role::kOperator,
+        {"blocked", "skill", "tool", "session", "since_ms", "tail", "after", "limit"}, false,
+        call(&S::audit_query)}},
+      {"supervisor.stop", {Role::kOperator, {}, false, call(&S::stop_requested)}},
+  };
+}
+
+asio::awaitable<Json> Supervisor::hello(MethodCall call) {
+  const Params params(call.params);
+  params.text("client");
+  const Json& versions = call.params.value("versions", Json::array());
+  if (!versions.is_array() ||
+      std::find(versions.begin(), versions.end(), Json(rpc::kProtocolVersion)) == versions.end()) {
+    throw MethodError(rpc::kVersion, "This supervisor speaks protocol version 1 only",
+                      "Install the same version of Sharkcage on both sides.");
+  }
+  static constexpr const char* kInstalls[] = {"home", "system", "user"};
+  Json roles = Json::array();
+  if (call.connection->roles.host) roles.push_back("host");
+  if (call.connection->roles.operator_) roles.push_back("operator");
+  co_return Json{{"version", rpc::kProtocolVersion},
+                 {"server", std::string("sharkcaged ") + kVersion},
+                 {"instance", instance_},
+                 {"roles", roles},
+                 {"install", kInstalls[static_cast<std::size_t>(places_.install)]}};
+}
+
+asio::awaitable<Json> Supervisor::status(MethodCall) {
+  using namespace std::chrono;
+  const auto now = steady_clock::now();
+  const auto now_ms = duration_cast<milliseconds>(now.time_since_epoch()).count();
+  Json calls = Json::array();
+  for (const auto& call : calls_.all()) {
+    if (call->state == CallState::kFinished) continue;
+    calls.push_back({{"call", call->id},
+                     {"session", call->session},
+                     {"skill", call->skill},
+                     {"tool", call->tool},
+                     {"state", name_of(call->state)},
+                     {"age_ms", now_ms - call->started_ms}});
+  }
+  const auto process = [](const Processes::Health& health) {
+    return Json{{"pid", health.pid}, {"restarts", health.restarts}};
+  };
+  std::size_t installed = 0;
+  std::size_t approved = 0;
+  for (const auto& skill : skills_.list()) {
+    ++installed;
+    approved += skills_.standing(skill.name, skill.content_digest).kind == Standing::Kind::kApproved;
+  }
+  Json facilities = Json::array();
+  for (const auto& facility : facilities_) facilities.push_back(facility_json(facility));
+  const audit::Head head = log_.head();
+  const std::string failure = log_.failure();
+  Json audit_state = {{"records", head.seq}, {"head", head.text()}, {"healthy", failure.empty()}};
+  if (!failure.empty()) audit_state["reason"] = failure;
+  co_return Json{
+      {"server", std::string("sharkcaged ") + kVersion},
+      {"instance", instance_},
+      {"pid", ::getpid()},
+      {"uptime_ms", duration_cast<milliseconds>(now - started_).count()},
+      {"calls", calls},
+      {"sessions", sessions_.size()},
+      {"processes", {{"launcher", process(processes_.launcher())}, {"egress", process(processes_.egress())}}},
+      {"audit", audit_state},
+      {"skills",
+       {{"installed", installed}, {"approved", approved}, {"pending", skills_.pending().size()}}},
+      {"facilities", facilities}};
+}
+
+asio::awaitable<Json> Supervisor::session_open(MethodCall call) {
+  const Params params(call.params);
+  Session session;
+  session.key = params.text("session");
+  session.agent = params.text_or("agent", "");
+  session.scope = params.text_or("scope", "");
+  session.owner = call.connection->peer.uid;
+  session.access = access_of(params.text("access"), "access");
+  session.workspace = without_links(params.path("workspace"), "workspace");
+  // "none": the host hands out a private workspace of the sandbox's own, which is writable.
+  if (params.text("access") == "none") session.access = Access::kReadWrite;
+  for (const auto& item : params.objects("skills")) {
+    const Params skill(item);
+    session.skills.push_back({skill.text("name"), normal_path(skill.path("path"), "/")});
+  }
+  for (const auto& item : params.objects("read_only")) {
+    const Params mount(item);
+    session.read_only.push_back(
+        {normal_path(mount.path("source"), "/"), normal_path(mount.path("path"), "/")});
+  }
+  if (session.skills.size() + session.read_only.size() > kMaxSkillPaths) {
+    throw UserError("skills: more than " + std::to_string(kMaxSkillPaths) + " directories");
+  }
+  const Ground ground = authorizer_.ground_of(session.owner);
+  check_workspace(session.workspace, ground.home, ground.protected_);
+  const Session& open = sessions_.open(std::move(session));
+  co_return Json{{"runtime", "sharkcage-" + sha256_hex(open.key).substr(0, 12)},
+                 {"workdir", open.workspace}};
+}
+
+asio::awaitable<Json> Supervisor::session_close(MethodCall call) {
+  sessions_.close(call.connection->peer.uid, Params(call.params).text("session"));
+  co_return Json::object();
+}
+
+asio::awaitable<Json> Supervisor::tool_authorize(MethodCall call) {
+  const Params params(call.params);
+  ToolCall tool;
+  tool.tool = params.text("tool");
+  tool.params = params.object("params");
+  tool.session = params.text("session");
+  tool.agent = params.text_or("agent", "");
+  tool.run = params.text_or("run", "");
+  tool.host_call = params.text_or("call", "");
+  tool.outer = params.flag("outer");
+  tool.prompt = params.flag("prompt");
+  tool.owner = call.connection->peer.uid;
+  if (stopping_) throw MethodError(rpc::kUnavailable, "The supervisor is stopping");
+  co_return co_await authorizer_.authorize(std::move(tool));
+}
+
+asio::awaitable<Json> Supervisor::tool_finish(MethodCall request) {
+  const Params params(request.params);
+  const auto call = calls_.by_token(params.text("token"));
+  if (!call || call->owner != request.connection->peer.uid) co_return Json::object();
+  // What ran in a sandbox has an outcome of its own, which is not the host's to tell.
+  if (call->state != CallState::kRunning && call->state != CallState::kFinished) {
+    audit::Record record = call->record("outcome");
+    record.reason = params.text_or("error", "");
+    if (const auto duration = params.number("duration_ms")) {
+      record.payload["duration_ms"] = *duration;
+    }
+    record.payload["reported_by"] = "host";
+    journal_.note(std::move(record));
+  }
+  if (call->state != CallState::kRunning) {
+    tickets_.drop_call(call->id);
+    calls_.forget(*call);
+  }
+  co_return Json::object();
+}
+
+asio::awaitable<Json> Supervisor::approval_resolve(MethodCall request) {
+  const Params params(request.params);
+  const auto call = calls_.by_token(params.text("token"));
+  if (!call || call->owner != request.connection->peer.uid ||
+      call->request != params.text("request")) {
+    throw MethodError(rpc::kNotFound, "No call of yours waits for this request");
+  }
+  co_return co_await authorizer_.resolve(call, params.text("decision"));
+}
+
+// Records a refusal that no call's record tells of.
+asio::awaitable<void> Supervisor::refuse(std::string kind, std::string tool, std::string reason,
+                                         Json payload) {
+  audit::Record record;
+  record.kind = std::move(kind);
+  record.tool = std::move(tool);
+  record.decision = "block";
+  record.reason = std::move(reason);
+  record.payload = std::move(payload);
+  co_await journal_.write(std::move(record));
+}
+
+// The call that the given token stands for, if it may run this very command now.
+std::shared_ptr<Call> Supervisor::prepared_call(const Json& json, uid_t owner) {
+  const Params params(json);
+  std::string token = params.text_or("token", "");
+  if (token.empty() && params.has("env")) {
+    const auto environment = params.environment("env");
+    const auto found = environment.find("SHARKCAGE_CALL");
+    if (found != environment.end()) token = found->second;
+  }
+  if (token.empty()) throw UserError("The command carries no call token, so nothing authorized it");
+  const auto call = calls_.by_token(token);
+  if (!call || call->owner != owner || call->session != params.text("session")) {
+    throw UserError("The command's call token is unknown here");
+  }
+  switch (call->state) {
+    case CallState::kAllowed: break;
+    case CallState::kAsking:
+      throw UserError("A person has been asked about this call and has not decided yet");
+    default: throw UserError("The command's call token was used before");
+  }
+  return call;
+}
+
+void Supervisor::check_against_verdict(const Call& call, const Json& json,
+                                       const std::string& workdir) const {
+  const Params params(json);
+  if (call.tool != "exec") {
+    throw UserError("The call was authorized for the tool \"" + printable(call.tool) + "\", not for a command");
+  }
+  if (!params.has("command") || params.bytes("command") != call.command) {
+    throw UserError("The command is not the one that was authorized");
+  }
+  if (workdir != call.workdir) {
+    throw UserError("The working directory " + printable(workdir) +
+                    " is not the one that was authorized, " + printable(call.workdir));
+  }
+}
+
+asio::awaitable<Json> Supervisor::exec_prepare(MethodCall request) {
+  const Params params(request.params);
+  const uid_t owner = request.connection->peer.uid;
+  const std::string kind = params.text_or("kind", "exec");
+  const std::string key = params.text("session");
+  const Session* session = sessions_.find(owner, key);
+  if (session == nullptr) throw MethodError(rpc::kNotFound, "The session has no sandbox here");
+  if (params.has("command") == params.has("argv")) {
+    throw UserError("Exactly one of command and argv must be given");
+  }
+  PreparedCommand command;
+  command.owner = owner;
+  command.argv = argv_of(params);
+  command.environment = params.environment("env");
+  command.workdir = normal_path(params.text_or("workdir", session->workspace), session->workspace);
+  command.terminal = params.flag("terminal");
+
+  std::shared_ptr<Call> call;
+  std::string refusal;
+  if (kind == "bridge") {
+    call = co_await authorizer_.authorize_bridge(*session, command.argv);
+    call->workdir = command.workdir;
+  } else if (kind == "exec") {
+    try {
+      call = prepared_call(request.params, owner);
+      check_against_verdict(*call, request.params, command.workdir);
+    } catch (const UserError& error) {
+      refusal = error.full();
+    }
+    if (!refusal.empty()) {
+      if (call) calls_.forget(*call);
+      const Json payload = {{"session", key}, {"argv", command.argv}};
+      co_await refuse("ticket", "exec", refusal, payload);
+      throw MethodError(rpc::kBlocked, refusal);
+    }
+  } else {
+    throw UserError("kind: expected \"exec\" or \"bridge\"");
+  }
+  command.call = call->id;
+  const std::string ticket = tickets_.issue(std::move(command), Tickets::Clock::now());
+  call->state = CallState::kPrepared;
+  co_return Json{{"ticket", ticket},
+                 {"call", call->id},
+                 {"expires_ms", std::chrono::milliseconds(kTicketLife).count()}};
+}
+
+asio::awaitable<Json> Supervisor::exec_open(MethodCall request) {
+  const Params params(request.params);
+  const auto terminal = terminal_of(params);
+  std::string refusal;
+  PreparedCommand command;
+  std::shared_ptr<Call> call;
+  try {
+    command = tickets_.redeem({params.text_or("ticket", ""), request.connection->peer.uid,
+                               params.byte_strings("argv"), terminal.has_value()},
+                              Tickets::Clock::now());
+    call = calls_.by_id(command.call);
+    if (!call || call->state != CallState::kPrepared) {
+      throw UserError("The call of this ticket is over");
+    }
+  } catch (const UserError& error) {
+    refusal = error.full();
+  }
+  if (!refusal.empty()) {
+    const Json payload = {{"uid", request.connection->peer.uid}};
+    co_await refuse("ticket", "exec", refusal, payload);
+    throw MethodError(rpc::kBlocked, refusal);
+  }
+  if (stopping_) throw MethodError(rpc::kUnavailable, "The supervisor is stopping");
+  runner_.start(call, std::move(command), request.connection, std::move(request.fds),
+                terminal.value_or(sandbox::Terminal{}));
+  co_return Json{{"call", call->id}};
+}
+
+asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
+  const Params params(request.params);
+  RunCall run;
+  run.owner = request.connection->peer.uid;
+  run.skill = params.text_or("skill", "");
+  run.session = params.text_or("session", "");
+  run.argv = argv_of(params);
+  const auto terminal = terminal_of(params);
+  if (params.has("workspace")) {
+    const Params workspace(params.object("workspace"));
+    run.workspace = without_links(workspace.path("path"), "workspace");
+    run.access = access_of(workspace.text_or("access", "rw"), "workspace.access");
+    const Ground ground = authorizer_.ground_of(run.owner);
+    check_workspace(run.workspace, ground.home, ground.protected_);
+  }
+  run.workdir = normal_path(params.path("workdir"), "/");
+  if (params.has("timeout_ms")) {
+    run.timeout = std::chrono::milliseconds(params.number_between("timeout_ms", 1, 366ull * 86'400'000));
+  }
+  PreparedCommand command;
+  command.owner = run.owner;
+  command.argv = run.argv;
+  command.workdir = run.workdir;
+  command.terminal = terminal.has_value();
+  auto environment = params.environment("env");
+  if (stopping_) throw MethodError(rpc::kUnavailable, "The supervisor is stopping");
+
+  const auto call = co_await authorizer_.authorize_run(std::move(run));
+  // A person's shell holds more than a command should see: only what was approved goes in.
+  const auto& approved = call->policy.environment;
+  std::erase_if(environment, [&](const auto& variable) {
+    return !describes_terminal(variable.first) &&
+           std::find(approved.begin(), approved.end(), variable.first) == approved.end();
+  });
+  command.environment = std::move(environment);
+  if (!request.connection->open()) {
+    calls_.forget(*call);
+    throw MethodError(rpc::kUnavailable, "The client is gone");
+  }
+  runner_.start(call, std::move(command), request.connection, std::move(request.fds),
+                terminal.value_or(sandbox::Terminal{}));
+  co_return Json{{"call", call->id}, {"skill", call->skill}, {"policy", call->policy.digest()}};
+}
+
+asio::awaitable<Json> Supervisor::exec_signal(MethodCall request) {
+  const Params params(request.params);
+  const std::string call = params.text("call");
+  const auto number = static_cast<int>(params.number_between("signal", 1, 31));
+  if (!runner_.belongs_to(call, request.connection->id)) {
+    throw MethodError(rpc::kNotFound, "No such call of this connection runs");
+  }
+  runner_.signal(call, number);
+  co_return Json::object();
+}
+
+asio::awaitable<Json> Supervisor::exec_resize(MethodCall request) {
+  const Params params(request.params);
+  const std::string call = params.text("call");
+  const auto rows = static_cast<unsigned>(params.number_between("rows", 1, 65535));
+  const auto columns = static_cast<unsigned>(params.number_between("columns", 1, 65535));
+  if (!runner_.belongs_to(call, request.connection->id)) {
+    throw MethodError(rpc::kNotFound, "No such call of this connection runs");
+  }
+  runner_.resize(call, rows, columns);
+  co_return Json::object();
+}
+
+asio::awaitable<Json> Supervisor::call_cancel(MethodCall request) {
+  const std::string call = Params(request.params).text("call");
+  const bool own = runner_.belongs_to(call, request.connection->id);
+  if (!own && !request.connection->roles.operator_) {
+    throw MethodError(rpc::kNotFound, "No such call of this connection runs");
+  }
+  if (!runner_.cancel(call, "cancelled")) throw MethodError(rpc::kNotFound, "No such call runs");
+  co_return Json::object();
+}
+
+Skill Supervisor::known_skill(const std::string& name) {
+  auto skill = skills_.find(name);
+  if (!skill) {
+    throw MethodError(rpc::kNotFound, "There is no skill \"" + printable(name) + "\"",
+                      "Add it with: sc skill add DIRECTORY");
+  }
+  return std::move(*skill);
+}
+
+audit::Record Supervisor::change(const std::string& kind, const std::string& skill, const Peer& peer,
+                                 const std::string& what) const {
+  audit::Record record;
+  record.kind = kind;
+  record.skill = skill;
+  record.reason = what;
+  record.payload = {{"by_uid", peer.uid}};
+  return record;
+}
+
+// The skill as it stands in the protocol, its source looked at now.
+Json Supervisor::skill_json(const Skill& recorded) {
+  Skill skill = recorded;
+  std::string state;
+  try {
+    skill = skills_.refresh(recorded.name).skill;
+  } catch (const std::exception&) {
+    state = "missing";
+  }
+  const Standing standing = skills_.standing(skill.name, skill.content_digest);
+  if (state.empty()) {
+    state = standing.kind == Standing::Kind::kApproved  ? "approved"
+            : standing.kind == Standing::Kind::kChanged ? "changed"
+                                                        : "pending";
+  }
+  Json capabilities = Json::array();
+  for (const auto& asked : skill.manifest.capabilities) {
+    const auto* entry = skills_.catalogue().find(asked.capability);
+    bool granted = false;
+    if (standing.kind == Standing::Kind::kApproved) {
+      const auto& list = standing.approval->granted;
+      granted = std::find(list.begin(), list.end(), asked) != list.end();
+    }
+    capabilities.push_back({{"capability", asked.capability},
+                            {"label", describe(asked, skills_.catalogue())},
+                            {"risk", entry == nullptr ? "dangerous" : name_of(entry->risk)},
+                            {"scope", asked.scope},
+                            {"reason", asked.reason},
+                            {"granted", granted}});
+  }
+  Json out = {{"name", skill.name},
+              {"version", skill.manifest.version},
+              {"description", skill.manifest.description},
+              {"source", skill.source},
+              {"manifest_digest", skill.manifest.digest},
+              {"content_digest", skill.content_digest},
+              {"state", state},
+              {"capabilities", capabilities}};
+  if (standing.kind == Standing::Kind::kApproved) {
+    out["approved_at"] = standing.approval->time;
+    out["approved_by"] = standing.approval->decided_by;
+  }
+  return out;
+}
+
+asio::awaitable<Json> Supervisor::skill_add(MethodCall request) {
+  const Params params(request.params);
+  const Added added = skills_.add(params.path("path"));
+  const std::string changed = added.created            ? "new"
+                              : added.content_changed  ? "content"
+                              : added.manifest_changed ? "manifest"
+                                                       : "none";
+  audit::Record record =
+      change("skill", added.skill.name, request.connection->peer, "added (" + changed + ")");
+  record.payload["source"] = added.skill.source;
+  record.payload["content"] = added.skill.content_digest;
+  co_await journal_.write(std::move(record));
+  co_return Json{{"skill", skill_json(added.skill)},
+                 {"changed", changed},
+                 {"hints", manifest_hints(added.skill.manifest, skills_.catalogue())}};
+}
+
+asio::awaitable<Json> Supervisor::skill_list(MethodCall) {
+  Json list = Json::array();
+  for (const auto& skill : skills_.list()) list.push_back(skill_json(skill));
+  co_return Json{{"skills", list}};
+}
+
+asio::awaitable<Json> Supervisor::skill_show(MethodCall request) {
+  co_return Json{{"skill", skill_json(known_skill(Params(request.params).text("name")))}};
+}
+
+asio::awaitable<Json> Supervisor::skill_remove(MethodCall request) {
+  const Skill skill = known_skill(Params(request.params).text("name"));
+  co_await journal_.write(change("skill", skill.name, request.connection->peer, "removed"));
+  skills_.remove(skill.name);
+  runner_.cancel_skill(skill.name);
+  co_return Json::object();
+}
+
+asio::awaitable<Json> Supervisor::skill_approve(MethodCall request) {
+  const Params params(request.params);
+  const Skill skill = known_skill(params.text("name"));
+  skills_.refresh(skill.name);
+  const uid_t uid = request.connection->peer.uid;
+  const auto only = params.byte_strings("only");
+  const Approval approval =
+      skills_.approve(skill.name, params.text("content_digest"), only,
+                      "user id " + std::to_string(uid), authorizer_.ground_of(uid));
+  audit::Record record = change("approval", skill.name, request.connection->peer, "approved");
+  record.decision = "allow";
+  record.payload["content"] = approval.content_digest;
+  record.payload["manifest"] = approval.manifest_digest;
+  Json granted = Json::array();
+  for (const auto& capability : approval.granted) {
+    granted.push_back({{"capability", capability.capability}, {"scope", capability.scope}});
+  }
+  record.payload["granted"] = std::move(granted);
+  co_await journal_.write(std::move(record));
+  co_return Json{{"skill", skill_json(known_skill(skill.name))}};
+}
+
+asio::awaitable<Json> Supervisor::skill_revoke(MethodCall request) {
+  const Skill skill = known_skill(Params(request.params).text("name"));
+  if (!skills_.revoke(skill.name)) {
+    throw MethodError(rpc::kNotFound, "The skill \"" + skill.name + "\" has no approval");
+  }
+  for (const auto& call : calls_.all()) {
+    if (call->skill != skill.name || call->state == CallState::kRunning) continue;
+    tickets_.drop_call(call->id);
+    calls_.forget(*call);
+  }
+  runner_.cancel_skill(skill.name);
+  audit::Record record = change("approval", skill.name, request.connection->peer, "revoked");
+  co_await journal_.write(std::move(record));
+  co_return Json::object();
+}
+
+asio::awaitable<Json> Supervisor::approval_list(MethodCall) {
+  Json list = Json::array();
+  for (const auto& request : skills_.pending()) {
+    Json capabilities = Json::array();
+    for (const auto& asked : request.asked) {
+      capabilities.push_back(to_json(asked, skills_.catalogue()));
+    }
+    list.push_back({{"request", request.id},
+                    {"skill", request.skill},
+                    {"session", request.session},
+                    {"tool", request.tool},
+                    {"created", request.created},
+                    {"capabilities", capabilities},
+                    {"severity", name_of(risk_of(request.asked, skills_.catalogue()))}});
+  }
+  co_return Json{{"requests", list}};
+}
+
+asio::awaitable<Json> Supervisor::approval_deny(MethodCall request) {
+  const std::string id = Params(request.params).text("request");
+  if (!skills_.find_request(id)) {
+    throw MethodError(rpc::kNotFound, "There is no request \"" + printable(id) + "\"",
+                      "List them with: sc approve --pending");
+  }
+  const auto settled = skills_.settle(id, RequestState::kDenied);
+  audit::Record record = change("approval", settled.skill, request.connection->peer, "denied");
+  record.decision = "block";
+  record.session = settled.session;
+  record.payload["request"] = id;
+  co_await journal_.write(std::move(record));
+  co_return Json::object();
+}
+
+asio::awaitable<Json> Supervisor::audit_query(MethodCall request) {
+  const Params params(request.params);
+  audit::Query query;
+  query.blocked = params.flag("blocked");
+  if (params.has("skill")) query.skill = params.text("skill");
+  if (params.has("tool")) query.tool = params.text("tool");
+  if (params.has("session")) query.session = params.text("session");
+  if (const auto since = params.number("since_ms")) {
+    query.since = std::chrono::system_clock::time_point(
+        std::chrono::milliseconds(std::min<std::uint64_t>(*since, 253'402'300'799'000)));
+  }
+  query.after_seq = params.number("after").value_or(0);
+  query.tail = params.number("tail");
+  query.limit = std::min(params.number("limit").value_or(kMaxAuditRecords), kMaxAuditRecords);
+  co_await journal_.settled();  // what was answered before is in what is read now
+  Json records = Json::array();
+  std::size_t bytes = 0;
+  audit::Reader reader(places_.audit_db());
+  reader.read(query, [&](const audit::Record& record) {
+    records.push_back(record.to_json());
+    bytes += dump_json(records.back()).size();
+    return bytes < kMaxAuditBytes;
+  });
+  const audit::Head head = log_.head();
+  co_return Json{{"records", records}, {"head", {{"seq", head.seq}, {"hash", head.hash}}}};
+}
+
+asio::awaitable<Json> Supervisor::stop_requested(MethodCall request) {
+  audit::Record record = change("supervisor", "", request.connection->peer, "stop requested");
+  co_await journal_.write(std::move(record));
+  asio::post(context_, [this] { stop("requested"); });
+  co_return Json::object();
+}
+
+}  // namespace sharkcage
