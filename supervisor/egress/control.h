@@ -72,6 +72,7 @@ enum class Phase { kOpen, kClose };
 //   allowed: an event with phase "open" that was sent before the address is dialled, and one with
 //            phase "close" at the end, with the bytes. A name with several addresses gives such a
 //            pair for each address that was tried.
+//   allowed but unresolvable: one event, phase "close", without an address; nothing was dialled.
 struct Connection {
   std::uint64_t id = 0;          // of the listener
   std::uint64_t connection = 0;  // joins "open" and "close"; unique within one egress process
@@ -100,6 +101,10 @@ struct Failed {
 };
 
 using Event = std::variant<Ready, Connection, Closed, Failed>;
+
+// Throws UserError for a token that is too short or too long, and for a rule that is none. The
+// supervisor asks before it sends, the egress before it serves.
+void check_listen(const Listen& listen);
 
 // One packet each. The parsers throw UserError for everything that is not exactly the protocol.
 std::string order_to_text(const Order& order);

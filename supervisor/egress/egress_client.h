@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,7 +53,8 @@ class EgressClient {
 
   // Reads what has arrived, without blocking. At the process's death it also returns, for every
   // connection that was open, the closing event that the process could not send (reason "the egress
-  // died"), so that each allowed connection has exactly one end. Never throws for what the process
+  // died"), and `Closed` for every listener that was closing, so that each allowed connection has
+  // exactly one end. Never throws for what the process
   // sends: one that breaks the protocol is killed, which is its death.
   std::vector<Event> on_readable();
 
@@ -66,7 +68,7 @@ class EgressClient {
   std::uint64_t listen(Listen listen, UniqueFd socket);
 
   // The token ends, its connections are cut, the kept socket is closed. `Closed` follows when a
-  // process is running. Unknown ids are ignored: a call may end twice.
+  // process was running. Unknown ids are ignored: a call may end twice.
   void close(std::uint64_t id);
 
   // How the last process ended, for the log: "signal 9", "exit 1", "protocol error: …".
@@ -83,6 +85,7 @@ class EgressClient {
   };
 
   void send(const Order& order, int fd);
+  void note(const Event& event);
   void died(std::string how);
 
   std::string executable_;
@@ -92,6 +95,7 @@ class EgressClient {
   std::uint64_t last_id_ = 0;
   std::map<std::uint64_t, Kept> kept_;
   std::map<std::uint64_t, Connection> open_;
+  std::set<std::uint64_t> closing_;
   std::deque<Outgoing> outgoing_;
   std::vector<Event> pending_;
   std::string ended_;

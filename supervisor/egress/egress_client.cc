@@ -1,0 +1,207 @@
+#include "supervisor/egress/egress_client.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <stdexcept>
+#include <utility>
+
+#include "common/errors.h"
+
+namespace sharkcage::egress {
+namespace {
+
+// A copy of `fd` that no dup2 to one of the well-known numbers can hit.
+UniqueFd out_of_the_way(const UniqueFd& fd) {
+  const int copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, kLifelineFd + 1);
+  if (copy < 0) throw_errno("fcntl F_DUPFD_CLOEXEC");
+  return UniqueFd(copy);
+}
+
+void check(int error, const char* call) {
+  if (error != 0) throw_errno(error, call);
+}
+
+// posix_spawn's two objects, with their lifetimes.
+class SpawnPlan {
+ public:
+  SpawnPlan(int control, int lifeline) {
+    check(::posix_spawn_file_actions_init(&actions_), "posix_spawn_file_actions_init");
+    check(::posix_spawnattr_init(&attributes_), "posix_spawnattr_init");
+    check(::posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDONLY, 0), "addopen");
+    check(::posix_spawn_file_actions_addopen(&actions_, 1, "/dev/null", O_WRONLY, 0), "addopen");
+    check(::posix_spawn_file_actions_adddup2(&actions_, control, kControlFd), "adddup2");
+    check(::posix_spawn_file_actions_adddup2(&actions_, lifeline, kLifelineFd), "adddup2");
+    // Whatever another thread opened without close-on-exec is not for the egress.
+    check(::posix_spawn_file_actions_addclosefrom_np(&actions_, kLifelineFd + 1), "addclosefrom");
+    sigset_t none;
+    sigset_t all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    check(::posix_spawnattr_setsigmask(&attributes_, &none), "setsigmask");
+    check(::posix_spawnattr_setsigdefault(&attributes_, &all), "setsigdefault");
+    // A session of its own: no terminal, and no Ctrl-C that was meant for the supervisor.
+    check(::posix_spawnattr_setflags(
+              &attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID),
+          "setflags");
+  }
+  ~SpawnPlan() {
+    ::posix_spawn_file_actions_destroy(&actions_);
+    ::posix_spawnattr_destroy(&attributes_);
+  }
+  SpawnPlan(const SpawnPlan&) = delete;
+  SpawnPlan& operator=(const SpawnPlan&) = delete;
+
+  pid_t run(const std::string& executable) const {
+    std::string name = executable.substr(executable.rfind('/') + 1);
+    std::array<char*, 2> argv{name.data(), nullptr};
+    std::array<char*, 1> environment{nullptr};
+    pid_t pid = -1;
+    const int error = ::posix_spawn(&pid, executable.c_str(), &actions_, &attributes_, argv.data(),
+                                    environment.data());
+    if (error != 0) throw_errno(error, "posix_spawn", executable);
+    return pid;
+  }
+
+ private:
+  posix_spawn_file_actions_t actions_{};
+  posix_spawnattr_t attributes_{};
+};
+
+std::string wait_for_end(pid_t pid) {
+  int status = 0;
+  pid_t waited;
+  do {
+    waited = ::waitpid(pid, &status, 0);
+  } while (waited < 0 && errno == EINTR);
+  if (waited < 0) return "its status was taken by another";
+  if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
+  return "exit " + std::to_string(WEXITSTATUS(status));
+}
+
+}  // namespace
+
+void EgressClient::start() {
+  if (running()) throw std::logic_error("the egress runs already");
+  auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
+  auto [lifeline_read, lifeline_write] = make_pipe();
+  if (::fcntl(ours.get(), F_SETFL, O_NONBLOCK) != 0) throw_errno("fcntl O_NONBLOCK");
+  const UniqueFd control = out_of_the_way(theirs);
+  const UniqueFd lifeline = out_of_the_way(lifeline_read);
+  pid_ = SpawnPlan(control.get(), lifeline.get()).run(executable_);
+  control_ = std::move(ours);
+  lifeline_ = std::move(lifeline_write);
+  outgoing_.clear();
+  for (const auto& [id, kept] : kept_) send(kept.listen, kept.socket.get());
+}
+
+void EgressClient::stop() {
+  if (running()) died("");
+}
+
+std::vector<Event> EgressClient::on_readable() {
+  std::string packet(kMaxMessage, '\0');
+  while (running()) {
+    std::vector<UniqueFd> fds;
+    const ssize_t size =
+        recv_with_fds(control_.get(), packet.data(), packet.size(), fds, MSG_DONTWAIT);
+    if (size < 0 && errno == EAGAIN) break;
+    if (size <= 0) {
+      died("");
+      break;
+    }
+    try {
+      if (!fds.empty()) throw UserError("a descriptor came with it");
+      Event event = event_from_text({packet.data(), static_cast<std::size_t>(size)});
+      note(event);
+      pending_.push_back(std::move(event));
+    } catch (const UserError& error) {
+      died(std::string("protocol error: ") + error.what());
+    }
+  }
+  return std::exchange(pending_, {});
+}
+
+void EgressClient::note(const Event& event) {
+  if (const auto* connection = std::get_if<Connection>(&event)) {
+    if (connection->phase == Phase::kOpen) {
+      open_[connection->connection] = *connection;
+    } else {
+      open_.erase(connection->connection);
+    }
+  } else if (const auto* closed = std::get_if<Closed>(&event)) {
+    closing_.erase(closed->id);
+  }
+}
+
+void EgressClient::on_writable() {
+  while (running() && !outgoing_.empty()) {
+    const Outgoing& next = outgoing_.front();
+    const int fd = next.fd.get();
+    const std::span<const int> fds(&fd, fd >= 0 ? 1 : 0);
+    if (send_with_fds(control_.get(), next.text, fds, MSG_DONTWAIT) < 0) {
+      // Any other failure is the end of the process, which `on_readable` sees and reports.
+      if (errno != EAGAIN) outgoing_.clear();
+      return;
+    }
+    outgoing_.pop_front();
+  }
+}
+
+std::uint64_t EgressClient::listen(Listen listen, UniqueFd socket) {
+  check_listen(listen);
+  listen.id = last_id_ + 1;
+  if (order_to_text(listen).size() > kMaxMessage) {
+    throw UserError("the policy names more hosts than the egress takes in one order",
+                    "Approve patterns or networks in place of single hosts.");
+  }
+  const std::uint64_t id = ++last_id_;
+  const Kept& kept = kept_[id] = Kept{std::move(listen), std::move(socket)};
+  if (running()) send(kept.listen, kept.socket.get());
+  return id;
+}
+
+void EgressClient::close(std::uint64_t id) {
+  if (kept_.erase(id) == 0 || !running()) return;
+  closing_.insert(id);
+  send(Close{id}, -1);
+}
+
+void EgressClient::send(const Order& order, int fd) {
+  UniqueFd copy;
+  if (fd >= 0) {
+    // The kept socket may be closed while the order still waits.
+    copy.reset(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!copy) throw_errno("fcntl F_DUPFD_CLOEXEC");
+  }
+  outgoing_.push_back({order_to_text(order), std::move(copy)});
+  on_writable();
+}
+
+void EgressClient::died(std::string how) {
+  // It may be dying, stuck or misbehaving: the signal makes all of them the same.
+  ::kill(pid_, SIGKILL);
+  const std::string status = wait_for_end(pid_);
+  ended_ = how.empty() ? status : std::move(how);
+  pid_ = -1;
+  control_.reset();
+  lifeline_.reset();
+  outgoing_.clear();
+  for (auto& [number, event] : open_) {
+    event.phase = Phase::kClose;
+    event.reason = "the egress died";
+    pending_.emplace_back(std::move(event));
+  }
+  open_.clear();
+  for (const std::uint64_t id : closing_) pending_.emplace_back(Closed{id});
+  closing_.clear();
+}
+
+}  // namespace sharkcage::egress

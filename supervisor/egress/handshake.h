@@ -1,0 +1,38 @@
+// What a client says before bytes are relayed: SOCKS5 as a conversation over a stream.
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <string>
+#include <variant>
+
+#include "supervisor/egress/rules.h"
+#include "supervisor/egress/socks5.h"
+#include "supervisor/egress/stream.h"
+
+namespace sharkcage::egress {
+
+// A client with the right token that asked for a connection; it waits for `request_reply`.
+struct Requested {
+  std::string host;  // as asked, made printable
+  unsigned port = 0;
+  std::variant<Destination, NoDestination> destination;
+  socks5::Command command = socks5::Command::kConnect;  // any value of the wire
+  std::string early;                                    // bytes that it sent ahead
+};
+
+// A client that is to be refused, and told so in `reply` (empty: in no words).
+struct Refused {
+  std::string reason;
+  std::string reply;
+};
+
+// A client that left without having said anything, or was cut.
+struct Gone {};
+
+using Handshake = std::variant<Requested, Refused, Gone>;
+
+// Speaks up to the request. `token` is the only user name that is accepted; the password is
+// ignored. Bounded in bytes by its buffer, in time by whoever cuts the stream.
+asio::awaitable<Handshake> shake_hands(Stream& client, const std::string& token);
+
+}  // namespace sharkcage::egress

@@ -1,0 +1,72 @@
+#include "supervisor/egress/server.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <asio/co_spawn.hpp>
+#include <asio/use_awaitable.hpp>
+#include <utility>
+
+#include "common/errors.h"
+
+namespace sharkcage::egress {
+
+void EgressLimits::lower_to_descriptors() {
+  constexpr std::size_t kOthers = 256;
+  rlimit descriptors{};
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) throw_errno("getrlimit RLIMIT_NOFILE");
+  const auto pairs = (std::max<std::size_t>(descriptors.rlim_cur, kOthers + 2) - kOthers) / 2;
+  all_connections = std::min(all_connections, pairs);
+}
+
+Server::Server(asio::io_context& loop, UniqueFd control, Resolver& resolver, EgressLimits limits)
+    : loop_(loop),
+      channel_(loop, std::move(control)),
+      services_(loop, channel_, resolver, limits) {}
+
+void Server::start(Ready ready, std::function<void()> ended) {
+  asio::co_spawn(loop_, take_orders(ready, std::move(ended)), rethrow);
+}
+
+asio::awaitable<void> Server::take_orders(Ready ready, std::function<void()> ended) {
+  co_await channel_.send(ready);
+  for (;;) {
+    auto received = co_await channel_.receive();
+    if (!received) break;
+    if (auto* order = std::get_if<Listen>(&received->order)) {
+      co_await listen(std::move(*order), std::move(received->socket));
+    } else {
+      const auto found = listeners_.find(std::get<Close>(received->order).id);
+      if (found == listeners_.end()) {
+        // It was never served, or its socket failed; the supervisor still waits for the answer.
+        co_await channel_.send(Closed{std::get<Close>(received->order).id});
+        continue;
+      }
+      found->second->close();
+      listeners_.erase(found);
+    }
+  }
+  ended();
+}
+
+asio::awaitable<void> Server::listen(Listen order, UniqueFd socket) {
+  const std::uint64_t id = order.id;
+  if (id <= last_id_) throw UserError("egress protocol: a listener's id that was used before");
+  last_id_ = id;
+  std::shared_ptr<Listener> listener;
+  std::string refused;
+  try {
+    listener = std::make_shared<Listener>(services_, std::move(order), std::move(socket));
+  } catch (const UserError& error) {
+    refused = error.full();
+  }
+  if (!listener) {
+    co_await channel_.send(Failed{id, refused});
+    co_return;
+  }
+  listeners_[id] = listener;
+  asio::co_spawn(
+      loop_, [listener] { return listener->run(); }, rethrow);
+}
+
+}  // namespace sharkcage::egress
