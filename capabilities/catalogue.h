@@ -62,7 +62,10 @@ class Catalogue {
   bool is_interpreter(std::string_view program) const;
 
  private:
-  void add(const std::string& name, const Json& value, const std::string& place);
+  static CatalogueEntry read_entry(const std::string& name, const Json& value,
+                                   const std::string& place);
+  static void check_entry(const CatalogueEntry& entry, const Json& value, const std::string& place);
+  void add_own(const std::string& name, const Json& value);
 
   std::map<std::string, CatalogueEntry, std::less<>> entries_;
   std::vector<std::string> interpreters_;

@@ -44,6 +44,9 @@ class ContentStore {
   // Whether the copy is there and still has its digest. Reads all of it.
   bool intact(const std::string& digest) const;
 
+  // Removes one copy, if it is there. Throws system_error.
+  void remove(const std::string& digest);
+
   // Removes all copies that `referenced` does not name, and what an interrupted `add` left.
   // Returns how many folders went. Throws system_error.
   std::size_t remove_unreferenced(const std::set<std::string>& referenced);

@@ -22,8 +22,14 @@ struct CapabilityRequest {
   std::string capability;
   std::vector<std::string> scope;  // empty: without a scope
   std::string reason;              // the skill's own words
+
+  Json to_json() const;  // {"capability", "scope", "reason"}
   bool operator==(const CapabilityRequest&) const = default;
 };
+
+// The inverse, for lists that were stored. Throws UserError.
+std::vector<CapabilityRequest> requests_from_json(const Json& list);
+Json to_json(const std::vector<CapabilityRequest>& list);
 
 struct ToolDeclaration {
   std::string name;
@@ -48,12 +54,16 @@ struct Manifest {
   Limits limits_within(const Limits& configured) const;
 };
 
-// [a-z0-9][a-z0-9._-]{0,63}, without "..", and not `kAgent`.
+// [a-z0-9][a-z0-9._-]{0,63}, and not `kAgent`.
 bool is_skill_name(std::string_view name);
 
 // Throws UserError: `source` (the file), the field, what is wrong with it, and the remedy.
 Manifest parse_manifest(std::string_view text, const std::string& source,
                         const Catalogue& catalogue);
+
+// A manifest that was valid once, e.g. before an own entry left the catalogue: read without judging
+// it.
+Manifest recorded_manifest(const Json& json);
 
 // Remarks on a valid manifest for whoever writes it, e.g. "*.example.com" without example.com.
 std::vector<std::string> manifest_hints(const Manifest& manifest, const Catalogue& catalogue);

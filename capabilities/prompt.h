@@ -25,11 +25,13 @@ std::string describe(const CapabilityRequest& request, const Catalogue& catalogu
 // The highest risk of these. kLow for none.
 Risk risk_of(const std::vector<CapabilityRequest>& asked, const Catalogue& catalogue);
 
+// {capability, label, risk, scope, reason}.
 Json to_json(const CapabilityRequest& request, const Catalogue& catalogue);
-Json to_json(const Approval& approval, const Catalogue& catalogue);
+// An element of `approval.list`: {request, skill, session, tool, created, state, content_digest,
+// severity, capabilities}.
 Json to_json(const Request& request, const Catalogue& catalogue);
-// For `sc skill show` and `sc skill list`: name, version, source, digests, "state" ("approved",
-// "changed", "unapproved"), capabilities with risk and label, and the approval or null.
-Json to_json(const Skill& skill, const Standing& standing, const Catalogue& catalogue);
+// The `Skill` of docs/protocol.md, each capability with "granted", and "problem" where there is
+// one.
+Json to_json(const Look& look, const Catalogue& catalogue);
 
 }  // namespace sharkcage

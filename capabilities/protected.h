@@ -39,11 +39,11 @@ const ProtectedPath* conflict_of(const std::string& path, Access access,
 // Whether `path` is `directory` or lies below it. Both absolute and in normal form.
 bool is_within(const std::string& path, const std::string& directory);
 
-// Throws UserError when `workspace` cannot be one: not absolute, with links in it, the root
-// directory, a home or above it, a protected path or inside one. A workspace above a protected path
-// (not a system's) is allowed: the policy hides it. `home` is the real path of the person's home.
-// Pure.
-void check_workspace(const std::string& workspace, const std::string& home,
+// Throws UserError when `workspace` cannot be one: not in normal form, the root directory, a home
+// or above it, a protected path or inside one, above a protected path of the system. A workspace
+// above another protected path is allowed: the policy hides that. `workspace` and `home` are real
+// paths. Pure.
+void check_workspace(const std::string& workspace, Access access, const std::string& home,
                      const std::vector<ProtectedPath>& list);
 
 }  // namespace sharkcage

@@ -67,9 +67,20 @@ struct Request {
 
 // Whether a skill may run.
 struct Standing {
-  enum class Kind { kUnknown, kUnapproved, kChanged, kApproved };
+  // kChanged: the content is not what was approved. kMissing: the source directory is gone.
+  enum class Kind { kUnknown, kUnapproved, kChanged, kRevoked, kMissing, kApproved };
   Kind kind = Kind::kUnknown;
   std::optional<Approval> approval;  // kApproved, and kChanged for what it was
+  bool approved() const { return kind == Kind::kApproved; }
+};
+// As docs/protocol.md has it: "approved", "pending", "changed", "revoked", "missing"; "unknown".
+std::string_view name_of(Standing::Kind kind);
+
+// A skill as it is now.
+struct Look {
+  Skill skill;
+  Standing standing;
+  std::string problem;  // why the changed source cannot be taken over, or empty
 };
 
 class Skills {
@@ -87,6 +98,10 @@ class Skills {
 
   // `add` again if the source's content has changed. An unchanged one costs a stat a file.
   Added refresh(const std::string& name);
+
+  // What the way of a call asks: `refresh`, and what holds then. A source that is gone or broken is
+  // not thrown: the standing is then kMissing or kChanged. Nothing for an unknown skill.
+  std::optional<Look> look(const std::string& name);
 
   std::vector<Skill> list();
   std::optional<Skill> find(const std::string& name);
@@ -128,7 +143,9 @@ class Skills {
 
  private:
   struct Database;
+  Added add_as(const std::string& directory, const std::string& expected_name);
   Skill record(const std::string& source, const std::string& digest);
+  void save(Added& added);
 
   ContentStore store_;
   Catalogue catalogue_;
