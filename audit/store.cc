@@ -62,9 +62,11 @@ std::string uri_of(const std::string& path, std::string_view query) {
   return uri + std::string(query);
 }
 
+// Broken pages are an error, never read as something else. (trusted_schema stays on: the index of
+// blocked records uses a JSON function, which SQLite 3.40 does not count as harmless; nothing but
+// SQLite's own functions exists here, and a schema that differs is refused or reported.)
 void guard_against_content(SQLite::Database& database) {
-  // A forged file must not run functions by its schema, nor lead the reader astray by broken pages.
-  database.exec("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON");
+  database.exec("PRAGMA cell_size_check = ON");
 }
 
 void sync_directory_of(const std::string& path) {
