@@ -70,52 +70,61 @@ Json facility_json(const sandbox::Facility& facility) {
 
 }  // namespace
 
-std::map<std::string, Method> Supervisor::methods() {
-  const auto call = [this](asio::awaitable<Json> (Supervisor::*function)(MethodCall)) {
-    return [this, function](MethodCall request) { return (this->*function)(std::move(request)); };
-  };
+const std::vector<Supervisor::MethodEntry>& Supervisor::protocol() {
   using S = Supervisor;
-  return {
-      {"hello", {Role::kAny, {"client", "versions"}, false, call(&S::hello)}},
-      {"status.get", {Role::kEither, {}, false, call(&S::status)}},
+  static const std::vector<MethodEntry> table = {
+      {"hello", Role::kAny, {"client", "versions"}, &S::hello},
+      {"status.get", Role::kEither, {}, &S::status},
       {"session.open",
-       {Role::kHost, {"session", "agent", "scope", "workspace", "access", "skills", "read_only"}, false,
-        call(&S::session_open)}},
-      {"session.close", {Role::kHost, {"session"}, false, call(&S::session_close)}},
+       Role::kHost,
+       {"session", "agent", "scope", "workspace", "access", "skills", "read_only"},
+       &S::session_open},
+      {"session.close", Role::kHost, {"session"}, &S::session_close},
       {"tool.authorize",
-       {Role::kHost,
-        {"tool", "params", "session", "agent", "run", "call", "outer", "requester", "prompt"},
-        false, call(&S::tool_authorize)}},
-      {"tool.finish",
-       {Role::kHost, {"token", "error", "duration_ms"}, false, call(&S::tool_finish)}},
-      {"approval.resolve",
-       {Role::kHost, {"request", "token", "decision"}, false, call(&S::approval_resolve)}},
+       Role::kHost,
+       {"tool", "params", "session", "agent", "run", "call", "outer", "requester", "prompt"},
+       &S::tool_authorize},
+      {"approval.resolve", Role::kHost, {"request", "token", "decision"}, &S::approval_resolve},
+      {"tool.finish", Role::kHost, {"token", "error", "duration_ms"}, &S::tool_finish},
       {"exec.prepare",
-       {Role::kHost, {"session", "command", "argv", "token", "kind", "workdir", "env", "terminal"},
-        false, call(&S::exec_prepare)}},
-      {"exec.open", {Role::kHost, {"ticket", "argv", "terminal"}, true, call(&S::exec_open)}},
+       Role::kHost,
+       {"session", "command", "argv", "token", "kind", "workdir", "env", "terminal"},
+       &S::exec_prepare},
+      {"exec.open", Role::kHost, {"ticket", "argv", "terminal"}, &S::exec_open, true},
       {"exec.run",
-       {Role::kHost,
-        {"argv", "skill", "session", "workspace", "workdir", "env", "timeout_ms", "terminal"}, true,
-        call(&S::exec_run)}},
-      {"exec.signal", {Role::kHost, {"call", "signal"}, false, call(&S::exec_signal)}},
-      {"exec.resize", {Role::kHost, {"call", "rows", "columns"}, false, call(&S::exec_resize)}},
-      {"call.cancel", {Role::kEither, {"call"}, false, call(&S::call_cancel)}},
-      {"skill.add", {Role::kOperator, {"path"}, false, call(&S::skill_add)}},
-      {"skill.list", {Role::kOperator, {}, false, call(&S::skill_list)}},
-      {"skill.show", {Role::kOperator, {"name"}, false, call(&S::skill_show)}},
-      {"skill.remove", {Role::kOperator, {"name"}, false, call(&S::skill_remove)}},
-      {"skill.approve",
-       {Role::kOperator, {"name", "content_digest", "only"}, false, call(&S::skill_approve)}},
-      {"skill.revoke", {Role::kOperator, {"name"}, false, call(&S::skill_revoke)}},
-      {"approval.list", {Role::kOperator, {}, false, call(&S::approval_list)}},
-      {"approval.deny", {Role::kOperator, {"request"}, false, call(&S::approval_deny)}},
+       Role::kHost,
+       {"argv", "skill", "session", "workspace", "workdir", "env", "timeout_ms", "terminal"},
+       &S::exec_run,
+       true},
+      {"exec.signal", Role::kHost, {"call", "signal"}, &S::exec_signal},
+      {"exec.resize", Role::kHost, {"call", "rows", "columns"}, &S::exec_resize},
+      {"call.cancel", Role::kEither, {"call"}, &S::call_cancel},
+      {"skill.add", Role::kOperator, {"path"}, &S::skill_add},
+      {"skill.list", Role::kOperator, {}, &S::skill_list},
+      {"skill.show", Role::kOperator, {"name"}, &S::skill_show},
+      {"skill.remove", Role::kOperator, {"name"}, &S::skill_remove},
+      {"skill.approve", Role::kOperator, {"name", "content_digest", "only"}, &S::skill_approve},
+      {"skill.revoke", Role::kOperator, {"name"}, &S::skill_revoke},
+      {"approval.list", Role::kOperator, {}, &S::approval_list},
+      {"approval.deny", Role::kOperator, {"request"}, &S::approval_deny},
       {"audit.query",
-       {Role::kOperator,
-        {"blocked", "skill", "tool", "session", "since_ms", "tail", "after", "limit"}, false,
-        call(&S::audit_query)}},
-      {"supervisor.stop", {Role::kOperator, {}, false, call(&S::stop_requested)}},
+       Role::kOperator,
+       {"blocked", "skill", "tool", "session", "since_ms", "tail", "after", "limit"},
+       &S::audit_query},
+      {"supervisor.stop", Role::kOperator, {}, &S::stop_requested},
   };
+  return table;
+}
+
+std::map<std::string, Method> Supervisor::methods() {
+  std::map<std::string, Method> out;
+  for (const auto& entry : protocol()) {
+    const auto run = [this, function = entry.function](MethodCall call) {
+      return (this->*function)(std::move(call));
+    };
+    out[entry.name] = {entry.role, entry.params, entry.takes_fds, run};
+  }
+  return out;
 }
 
 asio::awaitable<Json> Supervisor::hello(MethodCall call) {

@@ -42,8 +42,17 @@ class Supervisor {
   // Serves until SIGTERM, SIGINT or `supervisor.stop`; returns the exit status.
   int run();
 
+  // methods.cc: the protocol, method by method.
+  struct MethodEntry {
+    std::string name;
+    Role role;
+    std::vector<std::string> params;
+    asio::awaitable<Json> (Supervisor::*function)(MethodCall);
+    bool takes_fds = false;
+  };
+  static const std::vector<MethodEntry>& protocol();
+
  private:
-  // methods.cc: the protocol's methods, one function each.
   std::map<std::string, Method> methods();
   asio::awaitable<Json> hello(MethodCall call);
   asio::awaitable<Json> status(MethodCall call);

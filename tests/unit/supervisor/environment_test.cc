@@ -1,0 +1,58 @@
+#include "supervisor/environment.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sharkcage {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+Policy policy() {
+  Policy out;
+  out.home = "/home/u";
+  out.environment = {"WEATHER_KEY"};
+  return out;
+}
+
+TEST(Environment, DropsVariablesThatRunCode) {
+  EnvironmentInput input;
+  for (const char* name : {"LD_PRELOAD", "LD_AUDIT", "NODE_OPTIONS", "PYTHONPATH", "BASH_ENV", "PERL5OPT",
+                           "GIT_SSH_COMMAND", "SHARKCAGE_CALL", "SHARKCAGE_TICKET"}) {
+    input.host[name] = "/tmp/evil";
+  }
+  input.host["COLOUR"] = "blue";
+  const auto built = build_environment(input, policy());
+  EXPECT_THAT(built.variables, Contains("COLOUR=blue"));
+  EXPECT_EQ(built.dropped.size(), 9u);
+  for (const auto& variable : built.variables) EXPECT_THAT(variable, Not(HasSubstr("evil")));
+}
+
+TEST(Environment, TheHostCannotPointTheProxyOrTheHomeElsewhere) {
+  EnvironmentInput input;
+  input.host = {{"HOME", "/evil"}, {"ALL_PROXY", "http://evil"}, {"https_proxy", "http://evil"}};
+  input.token = "t0ken";
+  const auto built = build_environment(input, policy());
+  EXPECT_THAT(built.variables, Contains("HOME=/home/u"));
+  EXPECT_THAT(built.variables, Contains("ALL_PROXY=socks5h://t0ken:@127.0.0.1:18800"));
+  for (const auto& variable : built.variables) EXPECT_THAT(variable, Not(HasSubstr("evil")));
+}
+
+TEST(Environment, WithoutANetworkThereIsNoProxy) {
+  const auto built = build_environment({}, policy());
+  for (const auto& variable : built.variables) EXPECT_THAT(variable, Not(HasSubstr("PROXY")));
+}
+
+TEST(Environment, OnlyApprovedVariablesCome) {
+  EnvironmentInput input;
+  input.approved = {{"WEATHER_KEY", "k"}, {"AWS_SECRET_ACCESS_KEY", "s"}};
+  const auto built = build_environment(input, policy());
+  EXPECT_THAT(built.variables, Contains("WEATHER_KEY=k"));
+  EXPECT_THAT(built.variables, Not(Contains(StartsWith("AWS"))));
+}
+
+}  // namespace
+}  // namespace sharkcage
