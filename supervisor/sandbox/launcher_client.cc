@@ -1,0 +1,197 @@
+#include "supervisor/sandbox/launcher_client.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+
+#include "common/errors.h"
+#include "common/json.h"
+#include "supervisor/sandbox/syscalls.h"
+
+namespace sharkcage::sandbox {
+namespace {
+
+constexpr std::size_t kMaxEvent = 64u << 10;
+constexpr std::string_view kLaunch = "launch";
+
+UniqueFd memory_file(std::string_view content) {
+  UniqueFd file(::memfd_create("sharkcage-spec", MFD_CLOEXEC));
+  if (!file) throw_errno("memfd_create");
+  write_all(file.get(), content);
+  if (::lseek(file.get(), 0, SEEK_SET) != 0) throw_errno("lseek");
+  return file;
+}
+
+// After fork: async-signal-safe. Leaves the errno of a failed exec in `error`, which the parent
+// reads.
+[[noreturn]] void become_launcher(const char* program, char* const* argv, int socket, int error,
+                                  pid_t parent) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (::getppid() == parent && ::fcntl(socket, F_SETFD, 0) == 0) {
+    ::execv(program, argv);
+  }
+  const int number = errno;
+  if (::write(error, &number, sizeof number) < 0) ::_exit(126);
+  ::_exit(127);
+}
+
+bool send_order(int control, const Json& order, std::span<const int> fds = {}) {
+  if (send_with_fds(control, dump_json(order), fds) >= 0) return true;
+  if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN) return false;
+  throw_errno("sendmsg", "an order to a sandbox");
+}
+
+Event returned_event(const Json& json) {
+  Event event;
+  event.kind = Event::Kind::kReturned;
+  if (json.contains("exit")) event.exit = json.at("exit").get<int>();
+  event.signal = json.value("signal", 0);
+  event.reason = json.value("reason", "");
+  event.wall_us = json.value("wall_us", std::uint64_t{0});
+  event.cpu_us = json.value("cpu_us", std::uint64_t{0});
+  event.max_rss = json.value("max_rss", std::uint64_t{0});
+  return event;
+}
+
+Event failed_event(const Json& json) {
+  Event event;
+  event.kind = Event::Kind::kFailed;
+  event.what = json.value("what", "");
+  event.remedy = json.value("remedy", "");
+  event.error = json.value("errno", 0);
+  return event;
+}
+
+// What a descriptor is tells it: the listener is a socket, the terminal is not.
+Event ready_event(std::vector<UniqueFd> fds) {
+  Event event;
+  event.kind = Event::Kind::kReady;
+  for (UniqueFd& fd : fds) {
+    struct stat status {};
+    if (::fstat(fd.get(), &status) != 0) throw_errno("fstat");
+    (S_ISSOCK(status.st_mode) ? event.listener : event.terminal) = std::move(fd);
+  }
+  return event;
+}
+
+Event event_of(const std::string& text, std::vector<UniqueFd> fds) {
+  const Json json = Json::parse(text, nullptr, false);
+  const std::string name = json.is_object() ? json.value("event", "") : "";
+  if (name == "ready") return ready_event(std::move(fds));
+  if (name == "returned") return returned_event(json);
+  if (name == "failed") return failed_event(json);
+  Event event;
+  event.kind = Event::Kind::kStarted;
+  if (name == "started") return event;
+  throw UserError("a monitor sent a message that is no event");
+}
+
+}  // namespace
+
+std::string Launcher::default_program() {
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  return (self.parent_path() / "sharkcage-launcher").string();
+}
+
+Launcher Launcher::start(const std::string& program) {
+  auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
+  auto [error_read, error_write] = make_pipe();
+  std::string name = "sharkcage-launcher";
+  std::string number = std::to_string(theirs.get());
+  char* const argv[] = {name.data(), number.data(), nullptr};
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) throw_errno("fork");
+  if (pid == 0) become_launcher(program.c_str(), argv, theirs.get(), error_write.get(), parent);
+  error_write.reset();
+  int failed = 0;
+  if (::read(error_read.get(), &failed, sizeof failed) == sizeof failed) {
+    ::waitpid(pid, nullptr, 0);
+    throw UserError("cannot execute " + program + ": " + std::strerror(failed),
+                    "Install it beside sharkcaged.");
+  }
+  return Launcher(std::move(ours), pid);
+}
+
+Launcher::~Launcher() {
+  if (!socket_) return;
+  socket_.reset();
+  ::waitpid(pid_, nullptr, 0);
+}
+
+void Launcher::launch(const Spec& spec, int control) {
+  const UniqueFd file = memory_file(spec.encode());
+  int fds[2];
+  fds[kSpecFd] = file.get();
+  fds[kControlFd] = control;
+  if (send_with_fds(socket_.get(), kLaunch, fds, MSG_DONTWAIT) < 0) {
+    throw_errno("sendmsg", "to the launcher");
+  }
+}
+
+std::pair<UniqueFd, UniqueFd> make_control() {
+  auto ends = make_socketpair(SOCK_SEQPACKET);
+  if (::fcntl(ends.first.get(), F_SETFL, O_NONBLOCK) != 0) throw_errno("fcntl");
+  return ends;
+}
+
+std::optional<Event> receive_event(int control) {
+  std::string text(kMaxEvent, '\0');
+  std::vector<UniqueFd> fds;
+  const ssize_t size = recv_with_fds(control, text.data(), text.size(), fds, MSG_DONTWAIT);
+  if (size < 0 && errno == EAGAIN) return std::nullopt;
+  // A monitor that was killed with an order unread resets the connection: an end as well.
+  if (size == 0 || (size < 0 && errno == ECONNRESET)) return Event{};
+  if (size < 0) throw_errno("recvmsg", "an event of a sandbox");
+  text.resize(static_cast<std::size_t>(size));
+  return event_of(text, std::move(fds));
+}
+
+bool order_stdio(int control, std::span<const int> fds) {
+  return send_order(control, {{"order", "stdio"}}, fds);
+}
+
+bool order_signal(int control, int signal) {
+  return send_order(control, {{"order", "signal"}, {"signal", signal}});
+}
+
+bool order_kill(int control, std::string_view reason) {
+  return send_order(control, {{"order", "kill"}, {"reason", reason}});
+}
+
+JudgedPath judge_path(const std::string& source, const std::string& target, Access access,
+                      bool skill) {
+  const UniqueFd file(
+      sys::openat2(AT_FDCWD, source.c_str(), O_PATH, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+  if (!file && errno == ELOOP) {
+    throw UserError(source + " has a symbolic link in it", "Name the path that it leads to.");
+  }
+  if (!file) throw UserError(source + ": " + std::strerror(errno));
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) throw_errno("fstat", source);
+  if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
+    throw UserError(source + " is neither a directory nor a regular file");
+  }
+  JudgedPath path;
+  path.source = source;
+  path.target = target;
+  path.access = access;
+  path.directory = S_ISDIR(status.st_mode);
+  path.skill = skill;
+  path.device = status.st_dev;
+  path.inode = status.st_ino;
+  return path;
+}
+
+}  // namespace sharkcage::sandbox

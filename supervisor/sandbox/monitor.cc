@@ -1,0 +1,304 @@
+#include "supervisor/sandbox/monitor.h"
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <system_error>
+
+#include "common/errors.h"
+#include "common/json.h"
+#include "supervisor/sandbox/cgroup.h"
+#include "supervisor/sandbox/failures.h"
+#include "supervisor/sandbox/identity.h"
+#include "supervisor/sandbox/init.h"
+#include "supervisor/sandbox/init_channel.h"
+#include "supervisor/sandbox/make_plan.h"
+#include "supervisor/sandbox/mounts.h"
+#include "supervisor/sandbox/syscalls.h"
+
+namespace sharkcage::sandbox {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kMaxSpec = 64u << 20;
+constexpr std::size_t kMaxOrder = 4096;
+constexpr std::uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
+                                      CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+
+class Monitor {
+ public:
+  Monitor(MonitorFds& fds, const Prepared& prepared, const std::string& group)
+      : fds_(fds), prepared_(prepared), group_name_(group) {}
+
+  // The story of a sandbox from outside. Throws Failed, UserError, system_error before it runs.
+  void run() {
+    read_spec();
+    plan_ = make_plan(spec_, prepared_);
+    if (spec_.identity.privileged()) open_mounts();
+    ControlGroup group(group_name_, spec_.policy.limits);
+    try {
+      clone_init();
+      group.add(init_);
+      write_id_maps(init_, spec_.identity);
+      order_init({InitOrder::kBegin, 0}, {});
+      watch();
+    } catch (...) {
+      end_init();
+      throw;
+    }
+    end_init();
+    if (!reported_) report_lost();
+  }
+
+ private:
+  void read_spec() {
+    spec_ = decode_spec(read_fd(fds_.spec.get(), kMaxSpec, "the sandbox's spec"));
+    fds_.spec.reset();
+    const bool root = ::geteuid() == 0;
+    // Fail closed: commands never run as the host's root, and ids are not taken without privilege.
+    if (root != spec_.identity.privileged() || spec_.identity.host_uid == spec_.identity.uid) {
+      throw UserError(root ? "a privileged supervisor must name an unallocated uid for the sandbox"
+                           : "only a privileged supervisor can run commands under another uid");
+    }
+  }
+
+  // What PID 1 could not open as the unallocated user: every mount from the host. What the policy
+  // grants keeps its owner on disk and belongs to the command inside.
+  void open_mounts() {
+    for (Step& step : plan_.steps) {
+      if (step.kind != Step::Kind::kBind) continue;
+      const int user_namespace = step.judged ? idmap_for(step) : -1;
+      Failure failure;
+      step.detached = clone_tree(step, user_namespace, failure);
+      if (step.detached < 0) throw Failed(failure);
+    }
+  }
+
+  // The person's files become the command's own. A skill's content belongs to whoever keeps the
+  // store.
+  int idmap_for(const Step& step) {
+    uid_t uid = spec_.identity.uid;
+    gid_t gid = spec_.identity.gid;
+    for (const JudgedPath& path : spec_.paths) {
+      struct stat status {};
+      if (path.skill && path.source == step.source && ::lstat(path.source.c_str(), &status) == 0) {
+        uid = status.st_uid;
+        gid = status.st_gid;
+      }
+    }
+    UniqueFd& user_namespace = idmaps_[{uid, gid}];
+    if (!user_namespace) user_namespace = make_idmap(uid, gid, spec_.identity.host_uid);
+    return user_namespace.get();
+  }
+
+  void clone_init() {
+    auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
+    int pidfd = -1;
+    clone_args args{};
+    args.flags = kNamespaces | CLONE_PIDFD;
+    args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
+    args.exit_signal = SIGCHLD;
+    const pid_t init = sys::clone3(args);
+    if (init < 0) throw Failed("clone3", errno, namespaces_remedy(errno));
+    if (init == 0) {
+      ::close(ours.get());
+      ::close(fds_.control.get());
+      run_init(plan_, theirs.get());
+    }
+    init_ = init;
+    pidfd_.reset(pidfd);
+    channel_ = std::move(ours);
+    for (Step& step : plan_.steps) {
+      if (step.detached >= 0) ::close(step.detached);
+    }
+    idmaps_.clear();
+  }
+
+  void order_init(const InitOrder& order, std::span<const int> fds) {
+    // PID 1 that is gone is told by its pidfd.
+    send_with_fds(channel_.get(), {reinterpret_cast<const char*>(&order), sizeof order}, fds);
+  }
+
+  // Until PID 1, and with it every process of the sandbox, is gone.
+  void watch() {
+    for (;;) {
+      pollfd events[4] = {{channel_.get(), POLLIN, 0},
+                          {pidfd_.get(), POLLIN, 0},
+                          {fds_.control.get(), POLLIN, 0},
+                          {fds_.lifeline.get(), POLLIN, 0}};
+      const int ready = ::poll(events, 4, milliseconds_left());
+      if (ready < 0 && errno != EINTR) throw_errno("poll");
+      if (ready == 0) kill_init("wall");
+      if (ready > 0 && events[0].revents != 0) hear_init();
+      if (ready > 0 && events[1].revents != 0) {
+        // What PID 1 said before its end counts, and may have come since this poll began.
+        while (hear_init()) continue;
+        return;
+      }
+      if (ready > 0 && events[2].revents != 0) obey();
+      if (ready > 0 && events[3].revents != 0) kill_init("the launcher ended");
+    }
+  }
+
+  // -1 as long as no limit runs.
+  int milliseconds_left() const {
+    if (!started_ || !reason_.empty() || spec_.policy.limits.wall.count() <= 0) return -1;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+        *started_ + spec_.policy.limits.wall - Clock::now());
+    return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1 << 30));
+  }
+
+  // False when PID 1 has said nothing more.
+  bool hear_init() {
+    InitReport report;
+    std::vector<UniqueFd> fds;
+    const ssize_t size = recv_with_fds(channel_.get(), reinterpret_cast<char*>(&report),
+                                       sizeof report, fds, MSG_DONTWAIT);
+    if (size != sizeof report) return false;
+    switch (report.kind) {
+      case InitReport::kReady:
+        tell({{"event", "ready"}}, fds);
+        break;
+      case InitReport::kStarted:
+        tell({{"event", "started"}});
+        break;
+      case InitReport::kReturned:
+        tell_returned(report.value, report.cpu_us, report.max_rss);
+        break;
+      case InitReport::kFailed:
+        report.text[sizeof report.text - 1] = '\0';
+        throw Failed(Failure{report.what, report.error, report.text});
+    }
+    return true;
+  }
+
+  void tell_returned(int status, std::uint64_t cpu_us, std::uint64_t max_rss) {
+    Json event = {
+        {"event", "returned"}, {"reason", reason_}, {"cpu_us", cpu_us}, {"max_rss", max_rss}};
+    const auto since = started_ ? Clock::now() - *started_ : Clock::duration::zero();
+    event["wall_us"] = std::chrono::duration_cast<std::chrono::microseconds>(since).count();
+    if (WIFSIGNALED(status)) {
+      event["signal"] = WTERMSIG(status);
+    } else {
+      event["exit"] = WEXITSTATUS(status);
+    }
+    reported_ = true;
+    tell(event);
+  }
+
+  void obey() {
+    std::string text(kMaxOrder, '\0');
+    std::vector<UniqueFd> fds;
+    const ssize_t size =
+        recv_with_fds(fds_.control.get(), text.data(), text.size(), fds, MSG_DONTWAIT);
+    if (size < 0 && errno == EAGAIN) return;
+    if (size <= 0) return kill_init("the supervisor ended");
+    text.resize(static_cast<std::size_t>(size));
+    const Json order = Json::parse(text, nullptr, false);
+    const std::string name = order.is_object() ? order.value("order", "") : "";
+    if (name == "stdio") {
+      give_stdio(fds);
+    } else if (name == "signal") {
+      order_init({InitOrder::kSignal, order.value("signal", 0)}, {});
+    } else {
+      kill_init(name == "kill" ? order.value("reason", "killed") : "bad order");
+    }
+  }
+
+  void give_stdio(const std::vector<UniqueFd>& fds) {
+    if (started_) return;
+    if (fds.size() != (spec_.terminal.enabled ? 0u : 3u)) return kill_init("bad order");
+    std::vector<int> numbers;
+    for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
+    started_ = Clock::now();
+    order_init({InitOrder::kStdio, 0}, numbers);
+  }
+
+  void kill_init(const std::string& reason) {
+    if (reason_.empty()) reason_ = reason.empty() ? "killed" : reason;
+    ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+    // Until it is gone, an end of file of another descriptor would be reported again and again.
+    pollfd gone{pidfd_.get(), POLLIN, 0};
+    while (::poll(&gone, 1, -1) < 0) continue;
+  }
+
+  // Kills and reaps PID 1. The kernel ends every process of the namespace before PID 1 is reaped
+  // (pid_namespaces(7)).
+  void end_init() {
+    if (init_ <= 0) return;
+    ::kill(init_, SIGKILL);
+    int status = 0;
+    while (::wait4(init_, &status, __WALL, &usage_) < 0 && errno == EINTR) continue;
+    init_ = 0;
+  }
+
+  // PID 1 was killed before it could tell how the command ended.
+  void report_lost() {
+    if (!started_) throw Failed("the sandbox was ended before its command started", 0, reason_);
+    if (reason_.empty()) reason_ = "the sandbox was killed, by its memory limit or from outside";
+    const auto microseconds = [](const timeval& time) {
+      return static_cast<std::uint64_t>(time.tv_sec * 1000000 + time.tv_usec);
+    };
+    tell_returned(SIGKILL, microseconds(usage_.ru_utime) + microseconds(usage_.ru_stime),
+                  static_cast<std::uint64_t>(usage_.ru_maxrss) * 1024);
+  }
+
+  void tell(const Json& event, const std::vector<UniqueFd>& fds = {}) {
+    std::vector<int> numbers;
+    for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
+    // A supervisor that is gone shows as end of file.
+    send_with_fds(fds_.control.get(), dump_json(event), numbers);
+  }
+
+  MonitorFds& fds_;
+  const Prepared& prepared_;
+  const std::string group_name_;
+  Spec spec_;
+  Plan plan_;
+  std::map<std::pair<uid_t, gid_t>, UniqueFd> idmaps_;
+  pid_t init_ = 0;
+  UniqueFd pidfd_;
+  UniqueFd channel_;
+  std::optional<Clock::time_point> started_;  // stdio was handed over
+  std::string reason_;                        // why we killed it
+  bool reported_ = false;
+  rusage usage_{};
+};
+
+void tell_failed(int control, const std::string& what, int error, const std::string& remedy) {
+  const Json event = {{"event", "failed"}, {"what", what}, {"errno", error}, {"remedy", remedy}};
+  send_with_fds(control, dump_json(event), {});
+}
+
+}  // namespace
+
+void run_monitor(MonitorFds fds, const Prepared& prepared, const std::string& group) {
+  const int control = fds.control.get();
+  try {
+    Monitor(fds, prepared, group).run();
+  } catch (const Failed& failed) {
+    tell_failed(control, failed.what(), failed.error(), failed.remedy());
+  } catch (const UserError& error) {
+    tell_failed(control, error.what(), 0, error.remedy());
+  } catch (const std::system_error& error) {
+    tell_failed(control, error.what(), error.code().value(), "");
+  } catch (const std::exception& error) {
+    tell_failed(control, error.what(), 0, "");
+  }
+  // Not exit: what the launcher registered to run at its end is not ours.
+  ::_exit(0);
+}
+
+}  // namespace sharkcage::sandbox

@@ -1,0 +1,21 @@
+// What the launcher prepares once for all sandboxes, because it depends on the host alone.
+#pragma once
+
+#include <linux/filter.h>
+
+#include <vector>
+
+#include "supervisor/sandbox/exec_scope.h"
+#include "supervisor/sandbox/system_files.h"
+
+namespace sharkcage::sandbox {
+
+struct Prepared {
+  std::vector<sock_filter> filter_any;     // any program may run
+  std::vector<sock_filter> filter_scoped;  // the policy names the programs
+  int landlock_abi = 0;
+  SystemFiles system;
+  ExecLayout layout;
+};
+
+}  // namespace sharkcage::sandbox

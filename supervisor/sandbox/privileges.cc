@@ -1,0 +1,48 @@
+// Async-signal-safe: runs in PID 1 between clone and execve.
+#include "supervisor/sandbox/privileges.h"
+
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace sharkcage::sandbox {
+namespace {
+
+constexpr unsigned long kSecurebits =
+    SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
+    SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+
+}  // namespace
+
+// The raw calls: glibc's setresuid would ask its other threads to follow, and there are none.
+int become_sandbox_user(const Plan& plan) {
+  if (plan.become_uid < 0) return 0;
+  if (::syscall(SYS_setgroups, 0, nullptr) != 0) return -1;
+  const auto gid = static_cast<gid_t>(plan.become_gid);
+  const auto uid = static_cast<uid_t>(plan.become_uid);
+  if (::syscall(SYS_setresgid, gid, gid, gid) != 0) return -1;
+  // No capability is lost here: uid 0 of the namespace is not involved (capabilities(7), "Effect of
+  // user ID changes on capabilities").
+  return static_cast<int>(::syscall(SYS_setresuid, uid, uid, uid));
+}
+
+int drop_privileges() {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
+  if (::prctl(PR_SET_SECUREBITS, kSecurebits, 0, 0, 0) != 0) return -1;
+  if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return -1;
+  // The kernel may know more capabilities than this header: EINVAL tells the end.
+  for (unsigned long capability = 0; ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0;) {
+    ++capability;
+  }
+  if (errno != EINVAL) return -1;
+  __user_cap_header_struct header{};
+  header.version = _LINUX_CAPABILITY_VERSION_3;
+  const __user_cap_data_struct none[2] = {};
+  return static_cast<int>(::syscall(SYS_capset, &header, none));
+}
+
+}  // namespace sharkcage::sandbox

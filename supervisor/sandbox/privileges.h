@@ -1,0 +1,16 @@
+// What a command may not have: ids of others, capabilities, a way to gain them. Async-signal-safe.
+#pragma once
+
+#include "supervisor/sandbox/plan.h"
+
+namespace sharkcage::sandbox {
+
+// Takes on the plan's ids in a fresh user namespace and gives up every supplementary group. Keeps
+// the capabilities in that namespace, which building the sandbox needs. 0, or -1 with errno.
+int become_sandbox_user(const Plan& plan);
+
+// Gives up every capability in every set, for this process and all that it starts, and the ways to
+// gain one: set-user-ID programs (no_new_privs), uid 0 (securebits). 0, or -1 with errno.
+int drop_privileges();
+
+}  // namespace sharkcage::sandbox

@@ -1,0 +1,256 @@
+#include "supervisor/sandbox/root.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+
+#include "common/errors.h"
+#include "supervisor/sandbox/steps.h"
+
+namespace sharkcage::sandbox {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kPrivateMount = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+constexpr uid_t kFallbackId = 1000;
+constexpr const char* kFallbackName = "user";
+
+constexpr const char* kDevices[] = {"null", "zero", "full", "random", "urandom", "tty"};
+
+// World-readable or writable parts of /proc that tell about the host, or command it. /proc is
+// read-only as a whole.
+constexpr const char* kProcFiles[] = {"kcore",         "keys",        "key-users",
+                                      "kmsg",          "kallsyms",    "timer_list",
+                                      "sysrq-trigger", "sched_debug", "latency_stats"};
+constexpr const char* kProcDirectories[] = {"acpi", "scsi"};
+
+Step plain(Step step) {
+  step.policy = false;
+  return step;
+}
+
+bool exists(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+bool inside(const std::string& path, const std::string& directory) {
+  return path == directory ||
+         (path.starts_with(directory) && (directory == "/" || path[directory.size()] == '/'));
+}
+
+std::string login_name(const Identity& identity) {
+  const bool usable = !identity.name.empty() && identity.name != "root" &&
+                      identity.name.find_first_of(":\n/") == std::string::npos;
+  return usable ? identity.name : kFallbackName;
+}
+
+class RootPlanner {
+ public:
+  RootPlanner(const Spec& spec, const Prepared& prepared, Plan& plan)
+      : spec_(spec), prepared_(prepared), plan_(plan), steps_(plan.steps) {}
+
+  void plan(std::vector<std::string>& executable) {
+    check_targets();
+    plan_system(executable);
+    plan_etc();
+    plan_dev();
+    plan_proc();
+    plan_private_and_granted();
+    plan_hidden();
+  }
+
+ private:
+  // No grant may cover what the sandbox itself is made of.
+  void check_targets() const {
+    for (const JudgedPath& path : spec_.paths) {
+      for (const char* system : {"/proc", "/dev", "/sys"}) {
+        if (inside(path.target, system)) {
+          throw UserError(path.target + " cannot be shown in a sandbox: it belongs to the system");
+        }
+      }
+      if (!path.target.starts_with('/') || path.target == "/" || path.target == "/usr" ||
+          path.target == "/etc" || path.target.find("/../") != std::string::npos ||
+          path.target.ends_with("/..")) {
+        throw UserError(path.target + " cannot be shown in a sandbox");
+      }
+    }
+  }
+
+  void plan_system(std::vector<std::string>& executable) {
+    for (const char* name : {"/usr", "/etc", "/dev", "/proc", "/tmp", "/var", "/run"}) {
+      steps_.push_back(plain(directory_step(name)));
+    }
+    steps_.push_back(plain(link_step("/var/tmp", "/tmp")));
+    if (spec_.policy.exec.any) {
+      steps_.push_back(plain(bind_step("/usr", "/usr", kReadOnlyMount, true)));
+      for (const std::string& name : prepared_.system.top_directories()) {
+        steps_.push_back(bind_step("/" + name, "/" + name, kReadOnlyMount, true));
+      }
+    } else {
+      plan_exec_scope(spec_.policy.exec, prepared_.layout, steps_, executable);
+    }
+    for (const auto& [path, text] : prepared_.system.links()) {
+      if (!path.starts_with("etc/")) steps_.push_back(plain(link_step(path, text)));
+    }
+  }
+
+  void plan_etc() {
+    for (const char* name : {"/etc/ssl", "/etc/default"}) {
+      steps_.push_back(plain(directory_step(name)));
+    }
+    for (const SystemFiles::Copy& copy : prepared_.system.copies()) {
+      add_file(copy.path, copy.content);
+    }
+    for (const std::string& path : prepared_.system.directories()) {
+      steps_.push_back(bind_step("/" + path, path, kReadOnlyMount | MOUNT_ATTR_NOEXEC, true));
+    }
+    for (const auto& [path, text] : prepared_.system.links()) {
+      if (path.starts_with("etc/")) steps_.push_back(plain(link_step(path, text)));
+    }
+    plan_users();
+    add_text("etc/hostname", "sharkcage\n");
+    add_text("etc/hosts", "127.0.0.1\tlocalhost sharkcage\n::1\tlocalhost\n");
+    add_text("etc/resolv.conf", "# No name servers: names are resolved by the proxy.\n");
+    add_text("etc/nsswitch.conf",
+             "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n");
+    steps_.push_back(plain(link_step("/etc/mtab", "/proc/mounts")));
+  }
+
+  // Those whose files are seen: the person, root, and everybody else (uid 65534 in the namespace).
+  void plan_users() {
+    const std::string name = login_name(spec_.identity);
+    const std::string uid = std::to_string(inside_uid(spec_.identity));
+    const std::string gid = std::to_string(inside_gid(spec_.identity));
+    const std::string home = spec_.policy.home.empty() ? "/tmp" : spec_.policy.home;
+    const std::string shell = exists("/bin/bash") ? "/bin/bash" : "/bin/sh";
+    add_text("etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\n" + name + ":x:" + uid + ":" +
+                               gid + "::" + home + ":" + shell +
+                               "\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
+    add_text("etc/group", "root:x:0:\n" + name + ":x:" + gid + ":\nnogroup:x:65534:\n");
+  }
+
+  void plan_dev() {
+    for (const char* name : kDevices) {
+      const std::string path = std::string("/dev/") + name;
+      if (!exists(path)) continue;
+      add_text(path.substr(1), "");
+      steps_.push_back(plain(bind_step(path, path, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, false)));
+    }
+    steps_.push_back(plain(directory_step("/dev/pts")));
+    Step terminals = plain(directory_step("/dev/pts"));
+    terminals.kind = Step::Kind::kDevpts;
+    terminals.attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+    steps_.push_back(terminals);
+    steps_.push_back(plain(link_step("/dev/ptmx", "pts/ptmx")));
+    steps_.push_back(plain(link_step("/dev/fd", "/proc/self/fd")));
+    steps_.push_back(plain(link_step("/dev/stdin", "/proc/self/fd/0")));
+    steps_.push_back(plain(link_step("/dev/stdout", "/proc/self/fd/1")));
+    steps_.push_back(plain(link_step("/dev/stderr", "/proc/self/fd/2")));
+    steps_.push_back(tmpfs_step("/dev/shm", 01777, spec_.policy.limits.tmp, writable_mount()));
+  }
+
+  void plan_proc() {
+    Step proc = plain(directory_step("/proc"));
+    proc.kind = Step::Kind::kProc;
+    proc.attributes = kReadOnlyMount | MOUNT_ATTR_NOEXEC;
+    steps_.push_back(proc);
+    for (const char* name : kProcFiles) {
+      const std::string path = std::string("/proc/") + name;
+      if (exists(path)) steps_.push_back(mask_step(path, false));
+    }
+    for (const char* name : kProcDirectories) {
+      const std::string path = std::string("/proc/") + name;
+      if (exists(path)) steps_.push_back(mask_step(path, true));
+    }
+  }
+
+  // Parents before children, whether they are private or granted. At the same place the grant is on
+  // top.
+  void plan_private_and_granted() {
+    std::vector<Step> placed;
+    const std::uint64_t size = spec_.policy.limits.tmp;
+    placed.push_back(tmpfs_step("/tmp", 01777, size, writable_mount()));
+    if (!spec_.policy.home.empty() && spec_.policy.home != "/tmp") {
+      placed.push_back(tmpfs_step(spec_.policy.home, 0700, size, writable_mount()));
+    }
+    for (const JudgedPath& path : spec_.paths) placed.push_back(granted_step(path));
+    std::stable_sort(placed.begin(), placed.end(),
+                     [](const Step& a, const Step& b) { return a.target < b.target; });
+    steps_.insert(steps_.end(), placed.begin(), placed.end());
+  }
+
+  std::uint64_t writable_mount() const {
+    return kPrivateMount | (spec_.policy.exec.any ? 0 : MOUNT_ATTR_NOEXEC);
+  }
+
+  Step granted_step(const JudgedPath& path) const {
+    std::uint64_t attributes = path.skill ? kPrivateMount : writable_mount();
+    if (path.access == Access::kReadOnly) attributes |= MOUNT_ATTR_RDONLY;
+    Step step = bind_step(path.source, path.target, attributes, path.directory);
+    step.judged = true;
+    step.device = path.device;
+    step.inode = path.inode;
+    return step;
+  }
+
+  // A protected path, and what it leads to if it is a link, wherever a grant shows one of them.
+  void plan_hidden() {
+    for (const std::string& hidden : spec_.policy.hidden) {
+      if (!exists(hidden)) continue;
+      std::error_code error;
+      const fs::path real = fs::canonical(hidden, error);
+      if (!error && real.string() != hidden) mask_where_shown(real.string());
+      mask_where_shown(hidden);
+    }
+  }
+
+  void mask_where_shown(const std::string& outside) {
+    struct stat status {};
+    if (::lstat(outside.c_str(), &status) != 0 || S_ISLNK(status.st_mode)) return;
+    for (const JudgedPath& path : spec_.paths) {
+      if (!inside(outside, path.source)) continue;
+      steps_.push_back(
+          mask_step(path.target + outside.substr(path.source.size()), S_ISDIR(status.st_mode)));
+    }
+  }
+
+  void add_file(const std::string& path, std::string_view content) {
+    Step step = plain(directory_step(path));
+    step.kind = Step::Kind::kFile;
+    step.mode = 0444;
+    step.content = content;
+    steps_.push_back(std::move(step));
+  }
+
+  void add_text(const std::string& path, std::string text) {
+    plan_.texts.push_back(std::move(text));
+    add_file(path, plan_.texts.back());
+  }
+
+  const Spec& spec_;
+  const Prepared& prepared_;
+  Plan& plan_;
+  std::vector<Step>& steps_;
+};
+
+}  // namespace
+
+uid_t inside_uid(const Identity& identity) {
+  return identity.uid == 0 ? kFallbackId : identity.uid;
+}
+
+gid_t inside_gid(const Identity& identity) {
+  return identity.gid == 0 ? kFallbackId : identity.gid;
+}
+
+void plan_root(const Spec& spec, const Prepared& prepared, Plan& plan,
+               std::vector<std::string>& executable) {
+  RootPlanner(spec, prepared, plan).plan(executable);
+}
+
+}  // namespace sharkcage::sandbox

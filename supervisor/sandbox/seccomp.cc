@@ -1,0 +1,201 @@
+#include "supervisor/sandbox/seccomp.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <termios.h>
+
+#include <cerrno>
+#include <cstring>
+#include <initializer_list>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "common/errors.h"
+#include "common/fd.h"
+#include "supervisor/sandbox/seccomp_tables.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U  // Linux 6.3
+#endif
+
+namespace sharkcage::sandbox {
+namespace {
+
+constexpr std::uint64_t kNamespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
+                                      CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+// The kernel reads most of these arguments as 32 bits; a comparison of 64 could be evaded by the
+// upper half.
+constexpr std::uint64_t kLow32 = 0xffffffff;
+
+// Rules of one kind: everything else has the default action.
+class Program {
+ public:
+  explicit Program(std::uint32_t default_action)
+      : context_(::seccomp_init(default_action), &::seccomp_release) {
+    if (!context_) throw std::runtime_error("seccomp_init failed");
+    // 32-bit and x32 calls go by other numbers than the ones judged here.
+    set(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+    set(SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a binary tree instead of a list
+  }
+
+  void allow(const char* name) { add(SCMP_ACT_ALLOW, name, {}); }
+  void refuse(const char* name, std::initializer_list<scmp_arg_cmp> when = {}, int error = EPERM) {
+    add(SCMP_ACT_ERRNO(static_cast<std::uint32_t>(error)), name, when);
+  }
+
+  // libseccomp 2.5 exports to a descriptor only.
+  std::vector<sock_filter> compile() const {
+    const UniqueFd memory(::memfd_create("seccomp", MFD_CLOEXEC));
+    if (!memory) throw_errno("memfd_create");
+    const int result = ::seccomp_export_bpf(context_.get(), memory.get());
+    if (result != 0) throw_errno(-result, "seccomp_export_bpf");
+    if (::lseek(memory.get(), 0, SEEK_SET) != 0) throw_errno("lseek");
+    const std::string bytes = read_fd(memory.get(), 1 << 20, "the seccomp filter");
+    std::vector<sock_filter> program(bytes.size() / sizeof(sock_filter));
+    std::memcpy(program.data(), bytes.data(), program.size() * sizeof(sock_filter));
+    return program;
+  }
+
+ private:
+  void set(scmp_filter_attr attribute, std::uint32_t value) {
+    const int result = ::seccomp_attr_set(context_.get(), attribute, value);
+    if (result != 0) throw_errno(-result, "seccomp_attr_set");
+  }
+
+  // A call that this architecture or this libseccomp does not know stays unknown: ENOSYS.
+  void add(std::uint32_t action, const char* name, std::initializer_list<scmp_arg_cmp> when) {
+    const int number = ::seccomp_syscall_resolve_name(name);
+    if (number < 0) return;
+    const int result = ::seccomp_rule_add_array(context_.get(), action, number,
+                                                static_cast<unsigned>(when.size()), when.begin());
+    if (result != 0) throw_errno(-result, "seccomp_rule_add", name);
+  }
+
+  std::unique_ptr<void, decltype(&::seccomp_release)> context_;
+};
+
+scmp_arg_cmp masked(unsigned argument, std::uint64_t mask, std::uint64_t value) {
+  return {argument, SCMP_CMP_MASKED_EQ, mask, value};
+}
+
+// A program that runs later as another user must not come out of a sandbox (design.md, "Identity").
+void refuse_set_id_bits(Program& refused) {
+  struct Mode {
+    const char* call;
+    unsigned argument;
+  };
+  constexpr Mode kModes[] = {{"chmod", 1},     {"fchmod", 1},  {"fchmodat", 2},
+                             {"fchmodat2", 2}, {"mkdir", 1},   {"mkdirat", 2},
+                             {"mknod", 1},     {"mknodat", 2}, {"creat", 1}};
+  struct Open {
+    const char* call;
+    unsigned flags;
+  };
+  constexpr Open kOpens[] = {{"open", 1}, {"openat", 2}};
+  // O_TMPFILE holds O_DIRECTORY: only its own bit tells.
+  constexpr std::uint64_t kTmpfile = O_TMPFILE & ~O_DIRECTORY;
+  for (const std::uint64_t bit : {std::uint64_t{S_ISUID}, std::uint64_t{S_ISGID}}) {
+    for (const Mode& mode : kModes) refused.refuse(mode.call, {masked(mode.argument, bit, bit)});
+    // The mode counts only when a file may be made; otherwise it is noise.
+    for (const std::uint64_t creates : {std::uint64_t{O_CREAT}, kTmpfile}) {
+      for (const Open& open : kOpens) {
+        refused.refuse(open.call,
+                       {masked(open.flags, creates, creates), masked(open.flags + 1, bit, bit)});
+      }
+    }
+  }
+}
+
+void refuse_namespaces(Program& refused) {
+  for (std::uint64_t bit = 1; bit <= kNamespaces; bit <<= 1) {
+    if ((kNamespaces & bit) != 0) refused.refuse("clone", {masked(0, bit, bit)});
+  }
+}
+
+// Limits of another process, PID 1 for one, may be read and not set.
+void refuse_limits_of_others(Program& refused) {
+  refused.refuse("prlimit64", {{0, SCMP_CMP_NE, 0, 0}, {2, SCMP_CMP_NE, 0, 0}});
+}
+
+// Unix and Internet sockets only, as streams and datagrams, TCP and UDP. Anything else could load a
+// module of the kernel that nobody has looked at for years.
+void refuse_sockets(Program& refused) {
+  static_assert(AF_UNIX == 1 && AF_INET == 2 && AF_INET6 == 10);
+  struct Block {
+    std::uint64_t mask, value;
+  };
+  // 0 … 63 without 1, 2 and 10.
+  constexpr Block kFamilies[] = {{0xff, 0},  {0xff, 3},  {0xfc, 4},  {0xfe, 8},
+                                 {0xff, 11}, {0xfc, 12}, {0xf0, 16}, {0xe0, 32}};
+  for (const char* call : {"socket", "socketpair"}) {
+    for (const Block& block : kFamilies) {
+      refused.refuse(call, {masked(0, 0xffffff00 | block.mask, block.value)}, EAFNOSUPPORT);
+    }
+    refused.refuse(call, {{0, SCMP_CMP_GE, 64, 0}}, EAFNOSUPPORT);
+    for (const int type : {SOCK_RAW, SOCK_RDM, SOCK_DCCP, SOCK_PACKET}) {
+      refused.refuse(call, {masked(1, 0xf, static_cast<std::uint64_t>(type))});
+    }
+    refused.refuse(call, {{2, SCMP_CMP_GT, IPPROTO_UDP, 0}}, EPROTONOSUPPORT);
+  }
+}
+
+// Terminals: no injected input (TIOCSTI), no console selection (TIOCLINUX), no console stolen
+// (TIOCCONS). Sockets: none of the interface and routing requests 0x8900 … 0x89ff but SIOCATMARK
+// (0x8905), which TCP urgent data needs.
+void refuse_ioctls(Program& refused) {
+  for (const std::uint64_t request :
+       {std::uint64_t{TIOCSTI}, std::uint64_t{TIOCLINUX}, std::uint64_t{TIOCCONS}}) {
+    refused.refuse("ioctl", {masked(1, kLow32, request)});
+  }
+  struct Block {
+    std::uint64_t mask, value;
+  };
+  constexpr Block kRequests[] = {{0xff, 0x04}, {0xfe, 0x06}, {0xfc, 0x00}, {0xf8, 0x08},
+                                 {0xf0, 0x10}, {0xe0, 0x20}, {0xc0, 0x40}, {0x80, 0x80}};
+  for (const Block& block : kRequests) {
+    refused.refuse("ioctl", {masked(1, 0xffffff00 | block.mask, 0x8900 | block.value)});
+  }
+}
+
+// `first` decides what it refuses and leaves the rest to `second`. One program costs less than two
+// filters: its "allow" becomes a jump to the other's beginning.
+std::vector<sock_filter> chain(std::vector<sock_filter> first,
+                               const std::vector<sock_filter>& second) {
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    if (first[i].code == (BPF_RET | BPF_K) && first[i].k == SECCOMP_RET_ALLOW) {
+      first[i] = BPF_STMT(BPF_JMP | BPF_JA, static_cast<std::uint32_t>(first.size() - i - 1));
+    }
+  }
+  first.insert(first.end(), second.begin(), second.end());
+  if (first.size() > BPF_MAXINSNS) throw std::runtime_error("the seccomp filter is too long");
+  return first;
+}
+
+}  // namespace
+
+// clone3 and openat2 take flags in memory, where a filter cannot look; as unknown calls (ENOSYS)
+// they make the C library use clone and openat.
+std::vector<sock_filter> build_filter(bool exec_any) {
+  Program refused(SCMP_ACT_ALLOW);
+  for (const char* name : kRefusedCalls) refused.refuse(name);
+  refuse_set_id_bits(refused);
+  refuse_namespaces(refused);
+  refuse_limits_of_others(refused);
+  refuse_sockets(refused);
+  refuse_ioctls(refused);
+  if (!exec_any) refused.refuse("memfd_create", {masked(1, MFD_NOEXEC_SEAL, 0)}, EACCES);
+
+  Program allowed(SCMP_ACT_ERRNO(ENOSYS));
+  for (const char* name : kAllowedCalls) allowed.allow(name);
+  return chain(refused.compile(), allowed.compile());
+}
+
+}  // namespace sharkcage::sandbox

@@ -1,0 +1,22 @@
+// Makers of the steps of a plan.
+#pragma once
+
+#include <string>
+
+#include "supervisor/sandbox/plan.h"
+
+namespace sharkcage::sandbox {
+
+// MOUNT_ATTR_RDONLY | NOSUID | NODEV, what every read-only part of the system has.
+extern const std::uint64_t kReadOnlyMount;
+
+// Targets are absolute paths inside. These steps make the parents of their targets.
+Step directory_step(const std::string& target);
+Step bind_step(const std::string& source, const std::string& target, std::uint64_t attributes,
+               bool directory);
+Step tmpfs_step(const std::string& target, mode_t mode, std::uint64_t size,
+                std::uint64_t attributes);
+Step mask_step(const std::string& target, bool directory);
+Step link_step(const std::string& target, const std::string& text);
+
+}  // namespace sharkcage::sandbox

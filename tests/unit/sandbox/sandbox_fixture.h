@@ -1,0 +1,106 @@
+// Runs programs in real sandboxes, through the real launcher, as a privileged and as a user
+// install.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "supervisor/sandbox/launcher_client.h"
+
+namespace sharkcage::sandbox::testing {
+
+enum class Install { kPrivileged, kUser };
+
+// The installs that this process can test: both as root, else its own.
+std::vector<Install> installs();
+std::string name_of(const ::testing::TestParamInfo<Install>& info);
+
+struct Outcome {
+  bool ready = false;
+  bool started = false;
+  std::optional<int> exit;
+  int signal = 0;
+  std::string reason;
+  std::string failed;  // "what" of a failed event
+  std::string remedy;
+  std::string out;
+  std::string err;
+  std::uint64_t wall_us = 0;
+  std::uint64_t cpu_us = 0;
+  std::uint64_t max_rss = 0;
+
+  std::string text() const;
+};
+
+// One call under way.
+class Call {
+ public:
+  Call(Launcher& launcher, const Spec& spec);
+
+  // Waits for the next event of this kind and returns it; what comes before is recorded. Fails the
+  // test when it does not come.
+  Event wait_for(Event::Kind kind);
+  // Hands over pipes (an empty standard input unless `input` is set) or, with a terminal, nothing.
+  void give_stdio(const std::string& input = "");
+  // Reads until everything has ended.
+  Outcome finish();
+
+  int control() const { return control_.get(); }
+  void hang_up() { control_.reset(); }
+  // Reads standard output until `marker` has appeared.
+  void wait_for_output(const std::string& marker);
+
+ private:
+  bool pump(std::chrono::steady_clock::time_point deadline);
+  void record(Event event);
+
+  UniqueFd control_;
+  UniqueFd out_;
+  UniqueFd err_;
+  std::vector<Event> events_;
+  bool ended_ = false;
+  Outcome outcome_;
+};
+
+class Sandbox : public ::testing::TestWithParam<Install> {
+ protected:
+  Sandbox();
+  ~Sandbox() override;
+
+  bool privileged() const { return GetParam() == Install::kPrivileged; }
+  Launcher& launcher();
+  // A launcher of this test's own, for tests that kill it.
+  Launcher own_launcher() const;
+
+  // A spec with a workspace (working directory), a private home, any program.
+  Spec spec(std::vector<std::string> argv) const;
+  static Spec& scoped(Spec& spec, std::vector<std::string> programs);
+  void grant(Spec& spec, const std::string& path, Access access) const;
+
+  Outcome run(const Spec& spec, const std::string& input = "");
+  Outcome shell(const std::string& line) { return run(spec({"/bin/bash", "-c", line})); }
+
+  // Succeeds when the line exits with 0; the message holds its output.
+  ::testing::AssertionResult holds(const std::string& line);
+  ::testing::AssertionResult holds(const Spec& spec);
+
+  // The person whose files these are.
+  uid_t person_uid() const;
+  // Writes a file of the person's, with its parents.
+  std::string write(const std::string& relative, const std::string& content,
+                    unsigned mode = 0644) const;
+  void give_to_person(const std::string& path) const;
+
+  std::string base_;       // a directory of this test's own
+  std::string home_;       // base_/home, the person's, outside
+  std::string workspace_;  // home_/workspace
+};
+
+}  // namespace sharkcage::sandbox::testing
