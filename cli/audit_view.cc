@@ -1,0 +1,199 @@
+#include "cli/audit_view.h"
+
+#include "cli/style.h"
+#include "common/text.h"
+
+namespace sharkcage::cli {
+namespace {
+
+// A command in a line of the log; the whole of it is in --json.
+constexpr std::size_t kMaxCommand = 160;
+
+std::string shortened(std::string text) {
+  if (text.size() <= kMaxCommand) return text;
+  std::size_t end = kMaxCommand;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end) + "…";
+}
+
+// A word as a shell would need it, so that ["a b"] and ["a", "b"] differ.
+std::string quoted(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,~";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string out = "'";
+  for (const char c : word) {
+    if (c == '\'') {
+      out += "'\\''";
+    } else {
+      out += c;
+    }
+  }
+  return out + '\'';
+}
+
+std::string command_of(const Json& payload) {
+  if (!payload.is_object()) return {};
+  if (payload.contains("argv") && payload["argv"].is_array()) {
+    std::string line;
+    for (const Json& word : payload["argv"]) {
+      const std::string text = text_of({{"word", word}}, "word");
+      line += (line.empty() ? "" : " ") + quoted(text);
+    }
+    return shortened(line);
+  }
+  if (payload.contains("command")) return shortened(text_of(payload, "command"));
+  if (payload.contains("params") && payload["params"].is_object())
+    return command_of(payload["params"]);
+  return {};
+}
+
+// What a file tool works on.
+std::string path_of(const Json& payload) {
+  if (!payload.is_object()) return {};
+  const std::string path = text_of(payload, "path");
+  if (!path.empty()) return path;
+  return payload.contains("params") ? path_of(payload["params"]) : std::string();
+}
+
+std::string because(const audit::Record& record) {
+  return record.reason.empty() ? std::string() : " — " + record.reason;
+}
+
+std::string subject(const audit::Record& record) {
+  return record.skill.empty() ? "the agent" : record.skill == "agent" ? "the agent" : record.skill;
+}
+
+std::string describe_verdict(const audit::Record& record) {
+  const std::string command = command_of(record.payload);
+  const std::string path = path_of(record.payload);
+  std::string action = record.tool.empty() ? "make a call" : "use " + record.tool;
+  if (!command.empty()) {
+    action = "run: " + command;
+  } else if (!path.empty()) {
+    action += " on " + path;
+  }
+  if (record.decision == "allow") return subject(record) + " may " + action + because(record);
+  if (record.decision == "block") return subject(record) + " wanted to " + action + because(record);
+  return subject(record) + " asks to " + action + because(record);
+}
+
+// One refused access, however it was written down.
+std::string refused_text(const Json& refused) {
+  std::string out;
+  for (const Json& item : refused) {
+    if (!out.empty()) out += "; ";
+    if (item.is_string()) {
+      out += item.get<std::string>();
+    } else {
+      out += text_of(item, "what", json_line(item));
+    }
+  }
+  return out;
+}
+
+std::string describe_outcome(const audit::Record& record) {
+  const Json& payload = record.payload;
+  const std::string whose = subject(record) + "'s " + (record.tool.empty() ? "call" : record.tool);
+  std::string text;
+  if (record.decision == "block") {
+    return whose + " did not run" + because(record);
+  } else if (payload.contains("signal")) {
+    text = whose + " was ended by signal " + std::to_string(number_of(payload, "signal"));
+  } else if (payload.contains("exit")) {
+    text = whose + " ended with status " + std::to_string(number_of(payload, "exit"));
+  } else {
+    text = whose + " is over";
+  }
+  if (record.reason == "wall") {
+    text += " at its time limit";
+  } else {
+    text += because(record);
+  }
+  if (payload.contains("wall_us")) {
+    text += ", " + human_duration(std::chrono::milliseconds(number_of(payload, "wall_us") / 1000));
+  }
+  if (payload.contains("refused") && payload["refused"].is_array() && !payload["refused"].empty()) {
+    text += "; refused: " + refused_text(payload["refused"]);
+  }
+  return text;
+}
+
+std::string describe_connection(const audit::Record& record) {
+  const Json& payload = record.payload;
+  const std::string host = text_of(payload, "host");
+  const std::int64_t port = number_of(payload, "port");
+  std::string target = host.empty() ? "something that was no address" : host;
+  if (port > 0) target += ':' + std::to_string(port);
+  if (record.decision == "block")
+    return subject(record) + " tried to reach " + target + because(record);
+  if (text_of(payload, "phase") == "open") return subject(record) + " connects to " + target;
+  std::string text = subject(record) + " reached " + target;
+  if (payload.contains("bytes_up")) {
+    text += ", " + human_size(static_cast<std::uint64_t>(number_of(payload, "bytes_up"))) +
+            " up, " + human_size(static_cast<std::uint64_t>(number_of(payload, "bytes_down"))) +
+            " down";
+  }
+  return text + because(record);
+}
+
+Colour colour_of(const audit::Record& record) {
+  if (audit::is_blocked(record)) return Colour::kRed;
+  if (record.decision == "ask") return Colour::kYellow;
+  if (record.decision == "allow") return Colour::kGreen;
+  return Colour::kDim;
+}
+
+}  // namespace
+
+std::string describe(const audit::Record& record) {
+  if (record.kind == "verdict") return describe_verdict(record);
+  if (record.kind == "outcome") return describe_outcome(record);
+  if (record.kind == "connection") return describe_connection(record);
+  std::string text = record.kind;
+  if (!record.skill.empty()) text += " of " + record.skill;
+  if (!record.tool.empty()) text += " (" + record.tool + ")";
+  return text + because(record);
+}
+
+std::string audit_line(const audit::Record& record, bool colours,
+                       std::chrono::system_clock::time_point now) {
+  const Colour colour = colour_of(record);
+  // A line a record, in columns that do not depend on the records that follow (--follow).
+  std::string time = local_time(record.time, now);
+  std::string number = '#' + std::to_string(record.seq);
+  if (number.size() < 6) number.insert(0, 6 - number.size(), ' ');
+  std::string word = audit::is_blocked(record) ? "block" : record.decision;
+  word.resize(std::max<std::size_t>(word.size(), 5), ' ');
+  return Cell(number, Colour::kDim).painted(colours) + "  " +
+         Cell(time, Colour::kDim).painted(colours) + "  " + Cell(word, colour).painted(colours) +
+         "  " +
+         Cell(describe(record), audit::is_blocked(record) ? colour : Colour::kPlain)
+             .painted(colours);
+}
+
+audit::Record record_from_json(const Json& value) {
+  audit::Record record;
+  record.seq = static_cast<std::uint64_t>(number_of(value, "seq"));
+  record.version = static_cast<int>(number_of(value, "version"));
+  for (auto& [member, name] : {std::pair{&audit::Record::time, "time"},
+                               {&audit::Record::kind, "kind"},
+                               {&audit::Record::session, "session"},
+                               {&audit::Record::agent, "agent"},
+                               {&audit::Record::skill, "skill"},
+                               {&audit::Record::tool, "tool"},
+                               {&audit::Record::call, "call"},
+                               {&audit::Record::decision, "decision"},
+                               {&audit::Record::reason, "reason"},
+                               {&audit::Record::policy, "policy"},
+                               {&audit::Record::prev_hash, "prev_hash"},
+                               {&audit::Record::hash, "hash"}}) {
+    record.*member = text_of(value, name);
+  }
+  if (value.is_object() && value.contains("payload") && value["payload"].is_object()) {
+    record.payload = value["payload"];
+  }
+  return record;
+}
+
+}  // namespace sharkcage::cli

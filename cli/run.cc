@@ -1,0 +1,172 @@
+// sc run: authorizes and runs one command in a sandbox, with this process's streams.
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+
+#include "cli/commands.h"
+#include "cli/stdio.h"
+#include "common/bytes.h"
+#include "common/errors.h"
+#include "common/text.h"
+
+extern char** environ;
+
+namespace sharkcage::cli {
+namespace {
+
+struct Options {
+  std::string skill;
+  std::string session;
+  std::string workspace;
+  std::string timeout;
+};
+
+struct Workspace {
+  std::string path;
+  std::string access = "rw";
+};
+
+std::string real_path(const std::string& path, const char* what) {
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(path, error);
+  if (error) {
+    throw UserError(std::string("Cannot open the ") + what + " " + printable(path) + " (" +
+                    error.message() + ")");
+  }
+  return real.string();
+}
+
+// "DIR", "DIR:ro", "DIR:rw"; without an option the current directory.
+Workspace parse_workspace(std::string text) {
+  Workspace workspace;
+  if (text.ends_with(":ro") || text.ends_with(":rw")) {
+    workspace.access = text.substr(text.size() - 2);
+    text.resize(text.size() - 3);
+  }
+  workspace.path = real_path(text.empty() ? "." : text, "workspace");
+  return workspace;
+}
+
+// The current directory if it lies in the workspace, else the workspace.
+std::string workdir_in(const Workspace& workspace) {
+  const std::string current = real_path(".", "working directory");
+  const bool inside = current == workspace.path || workspace.path == "/" ||
+                      current.starts_with(workspace.path + '/');
+  return inside ? current : workspace.path;
+}
+
+// The supervisor picks what may pass: a variable that is not text cannot be named in an approval.
+Json environment() {
+  Json out = Json::object();
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const std::size_t equals = text.find('=');
+    if (equals == std::string_view::npos || equals == 0 || !is_utf8(text)) continue;
+    out[std::string(text.substr(0, equals))] = text.substr(equals + 1);
+  }
+  return out;
+}
+
+Json parameters(const Options& options, const std::vector<std::string>& command) {
+  const Workspace workspace = parse_workspace(options.workspace);
+  Json argv = Json::array();
+  for (const std::string& argument : command) argv.push_back(bytes_to_json(argument));
+  Json params = {{"argv", std::move(argv)},
+                 {"workspace", {{"path", workspace.path}, {"access", workspace.access}}},
+                 {"workdir", workdir_in(workspace)},
+                 {"env", environment()}};
+  if (!options.skill.empty()) params["skill"] = options.skill;
+  if (!options.session.empty()) params["session"] = options.session;
+  if (!options.timeout.empty()) {
+    params["timeout_ms"] = parse_duration(options.timeout, "--timeout").count();
+  }
+  return params;
+}
+
+struct Result {
+  Json answer = Json::object();
+  Ending ending;
+};
+
+Result run_command(Stdio& stdio, Json params) {
+  if (const auto window = stdio.window()) {
+    params["terminal"] = {{"rows", window->rows}, {"columns", window->columns}};
+  }
+  Result result;
+  try {
+    rpc::Client client = connect();
+    result.answer = client.call("exec.run", std::move(params), stdio.to_pass());
+    result.ending = stdio.attend(client, text_of(result.answer, "call"));
+  } catch (const rpc::RemoteError& error) {
+    result.ending = ending_of(error.error());
+    if (error.error().data.is_object()) result.answer = error.error().data;
+  } catch (const UserError& error) {
+    result.ending = {kSandboxFailed, "supervisor", error.full()};
+  }
+  return result;
+}
+
+void print_result(const Result& result, Stdio& stdio, std::chrono::milliseconds took) {
+  Json out = {{"status", result.ending.status}, {"duration_ms", took.count()}};
+  for (const char* member : {"call", "skill", "policy", "request"}) {
+    if (result.answer.contains(member)) out[member] = result.answer[member];
+  }
+  if (!result.ending.reason.empty()) out["reason"] = result.ending.reason;
+  if (!result.ending.message.empty()) out["message"] = result.ending.message;
+  out["stdout"] = bytes_to_json(stdio.take_captured_stdout());
+  out["stderr"] = bytes_to_json(stdio.take_captured_stderr());
+  print_json(out);
+}
+
+int run(const Invocation& invocation, const Options& options) {
+  if (invocation.command.empty()) {
+    throw UsageError("Which command? Put it behind \"--\": sc run --skill weather -- curl wttr.in");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  Json params = parameters(options, invocation.command);
+  if (invocation.json) {
+    Stdio stdio(Stdio::Capture{});
+    const Result result = run_command(stdio, std::move(params));
+    print_result(result, stdio,
+                 std::chrono::duration_cast<std::chrono::milliseconds>(
+                     std::chrono::steady_clock::now() - start));
+    return result.ending.status;
+  }
+  Stdio stdio(Stdio::on_terminal());
+  const Ending ending = run_command(stdio, std::move(params)).ending;
+  if (!ending.message.empty()) print_error(ending.message);
+  return ending.status;
+}
+
+std::string check_duration(const std::string& text) {
+  try {
+    parse_duration(text, "--timeout");
+    return {};
+  } catch (const UserError& error) {
+    return error.what();
+  }
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Invocation& invocation) {
+  CLI::App* command =
+      add_command(app, invocation, "run", "Run a command in a sandbox",
+                  "sc run --skill weather --workspace . --timeout 30s -- curl https://wttr.in");
+  auto options = std::make_shared<Options>();
+  command->add_option(
+      "--skill", options->skill,
+      "Whose approval counts (without it: the agent's, who may use the workspace only)");
+  command->add_option("--session", options->session, "Name of the session, for the log");
+  command->add_option("--workspace", options->workspace,
+                      "DIR[:ro|:rw] that the command may use (default: the current directory)");
+  command->add_option("--timeout", options->timeout, "End the command after this time, e.g. 30s")
+      ->check(CLI::Validator(check_duration, "DURATION"));
+  command->callback([&invocation, options] {
+    invocation.action = [&invocation, options] { return run(invocation, *options); };
+  });
+}
+
+}  // namespace sharkcage::cli

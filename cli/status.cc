@@ -1,0 +1,80 @@
+// sc status: what the supervisor does right now.
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "common/places.h"
+
+namespace sharkcage::cli {
+namespace {
+
+std::chrono::milliseconds milliseconds_of(const Json& object, const char* member) {
+  return std::chrono::milliseconds(number_of(object, member));
+}
+
+Cell process_cell(const Json& process) {
+  const std::int64_t pid = number_of(process, "pid");
+  const std::int64_t restarts = number_of(process, "restarts");
+  if (pid <= 0) return {"not running", Colour::kRed};
+  std::string text = "process " + std::to_string(pid);
+  if (restarts == 0) return text;
+  return {text + ", started again " + counted(static_cast<std::uint64_t>(restarts), "time"),
+          Colour::kYellow};
+}
+
+Cell audit_cell(const Json& audit) {
+  const std::string records =
+      counted(static_cast<std::uint64_t>(number_of(audit, "records")), "record");
+  if (audit.value("healthy", false)) return {records, Colour::kPlain};
+  return {"cannot be written, so nothing runs: " + text_of(audit, "reason", "unknown reason"),
+          Colour::kRed};
+}
+
+void print_calls(const Json& calls, bool colours) {
+  if (calls.empty()) return;
+  Table table({"CALL", "SKILL", "TOOL", "STATE", "AGE", "SESSION"});
+  for (const Json& call : calls) {
+    table.add({text_of(call, "call"), text_of(call, "skill"), text_of(call, "tool"),
+               text_of(call, "state"), human_duration(milliseconds_of(call, "age_ms")),
+               text_of(call, "session")});
+  }
+  print("\n" + table.text(colours));
+}
+
+int status(const Invocation& invocation) {
+  const Json answer = connect().call("status.get", Json::object());
+  if (invocation.json) {
+    print_json(answer);
+    return kDone;
+  }
+  const bool colours = colours_on(STDOUT_FILENO);
+  const Json skills = answer.value("skills", Json::object());
+  const Json processes = answer.value("processes", Json::object());
+  const Json calls = answer.value("calls", Json::array());
+  Table table;
+  table.add({"Supervisor", text_of(answer, "server") + ", process " +
+                               std::to_string(number_of(answer, "pid")) + ", up " +
+                               human_duration(milliseconds_of(answer, "uptime_ms"))});
+  table.add({"Install", text_of(answer, "install") + ", " + find_places().socket()});
+  table.add({"Launcher", process_cell(processes.value("launcher", Json::object()))});
+  table.add({"Egress", process_cell(processes.value("egress", Json::object()))});
+  table.add({"Audit log", audit_cell(answer.value("audit", Json::object()))});
+  table.add({"Skills", std::to_string(number_of(skills, "installed")) + " installed, " +
+                           std::to_string(number_of(skills, "approved")) + " approved, " +
+                           std::to_string(number_of(skills, "pending")) + " waiting for you"});
+  table.add({"Sessions", std::to_string(number_of(answer, "sessions"))});
+  table.add({"Calls", std::to_string(calls.size())});
+  print(table.text(colours));
+  print_calls(calls, colours);
+  return kDone;
+}
+
+}  // namespace
+
+void add_status(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = add_command(app, invocation, "status",
+                                  "Show the supervisor, its calls and its health", "sc status");
+  command->callback(
+      [&invocation] { invocation.action = [&invocation] { return status(invocation); }; });
+}
+
+}  // namespace sharkcage::cli
