@@ -15,8 +15,6 @@ namespace sharkcage::cli {
 namespace {
 
 constexpr std::uint64_t kDefaultTail = 50;
-// What audit.query returns at most.
-constexpr std::uint64_t kPage = 10'000;
 constexpr int kFollowMs = 500;
 
 struct Options {
@@ -51,18 +49,19 @@ class Source {
       });
       return;
     }
-    // The supervisor pages; `tail` is taken of the first page only, which holds all of it.
+    // An answer holds as many records as fit a line; the rest comes with the next question.
     for (;;) {
       const Json records = client_->call("audit.query", to_params(query)).at("records");
+      if (records.empty()) return;
       for (const Json& record : records) each(record_from_json(record));
-      if (records.size() < kPage || query.tail) return;
       query.after_seq = static_cast<std::uint64_t>(number_of(records.back(), "seq"));
+      query.tail.reset();
     }
   }
 
  private:
   static Json to_params(const audit::Query& query) {
-    Json params = {{"limit", kPage}};
+    Json params = Json::object();
     if (query.blocked) params["blocked"] = true;
     if (query.skill) params["skill"] = *query.skill;
     if (query.tool) params["tool"] = *query.tool;
@@ -72,7 +71,7 @@ class Source {
           std::chrono::duration_cast<std::chrono::milliseconds>(query.since->time_since_epoch())
               .count();
     }
-    if (query.tail) params["tail"] = std::min(*query.tail, kPage);
+    if (query.tail) params["tail"] = *query.tail;
     if (query.after_seq > 0) params["after"] = query.after_seq;
     return params;
   }

@@ -137,6 +137,16 @@ std::string describe_connection(const audit::Record& record) {
   return text + because(record);
 }
 
+// What a person decided, here or in the host's prompt.
+std::string describe_approval(const audit::Record& record) {
+  const std::string decision = text_of(record.payload, "decision");
+  if (decision.empty()) return record.skill + " was " + record.reason;
+  std::string text = "asked about " + record.skill + ", a person said " + decision;
+  const std::string by = text_of(record.payload, "by");
+  if (!by.empty()) text += " (" + by + ")";
+  return text + because(record);
+}
+
 Colour colour_of(const audit::Record& record) {
   if (audit::is_blocked(record)) return Colour::kRed;
   if (record.decision == "ask") return Colour::kYellow;
@@ -150,8 +160,9 @@ std::string describe(const audit::Record& record) {
   if (record.kind == "verdict") return describe_verdict(record);
   if (record.kind == "outcome") return describe_outcome(record);
   if (record.kind == "connection") return describe_connection(record);
+  if (record.kind == "approval") return describe_approval(record);
   std::string text = record.kind;
-  if (!record.skill.empty()) text += " of " + record.skill;
+  if (!record.skill.empty()) text += ' ' + record.skill;
   if (!record.tool.empty()) text += " (" + record.tool + ")";
   return text + because(record);
 }

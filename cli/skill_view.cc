@@ -16,6 +16,14 @@ int rank(const std::string& risk) {
   return 3;  // "dangerous", and anything that this version does not know
 }
 
+// What it allows with its scope, whichever of the two the label already says.
+std::string allowance(const Json& capability) {
+  const std::string label = text_of(capability, "label", text_of(capability, "capability"));
+  const std::string scope = text_of(capability, "scope");
+  if (scope.empty() || label.find(scope) != std::string::npos) return label;
+  return label + ": " + scope;
+}
+
 }  // namespace
 
 std::string capability_table(const Json& capabilities, bool granted, bool colours,
@@ -25,16 +33,14 @@ std::string capability_table(const Json& capabilities, bool granted, bool colour
   std::stable_sort(sorted.begin(), sorted.end(), [](const Json* a, const Json* b) {
     return rank(text_of(*a, "risk")) > rank(text_of(*b, "risk"));
   });
-  std::vector<std::string> headings = {"RISK", "CAPABILITY", "ALLOWS IT TO", "SCOPE", "REASON"};
+  std::vector<std::string> headings = {"RISK", "CAPABILITY", "ALLOWS IT TO", "ITS REASON"};
   if (granted) headings.insert(headings.begin(), "GRANTED");
   Table table(headings);
   for (const Json* capability : sorted) {
     const std::string risk = text_of(*capability, "risk");
-    const std::string scope = text_of(*capability, "scope");
     std::vector<Cell> row = {{risk, colour_of_risk(risk)},
                              {text_of(*capability, "capability"), Colour::kBold},
-                             text_of(*capability, "label"),
-                             scope.empty() ? Cell("any", colour_of_risk(risk)) : Cell(scope),
+                             allowance(*capability),
                              {text_of(*capability, "reason"), Colour::kDim}};
     if (granted) {
       const bool yes = capability->value("granted", false);

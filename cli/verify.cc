@@ -48,6 +48,7 @@ int verify(const Invocation& invocation, const std::string& directory, bool stri
   Json capabilities = Json::array();
   for (const CapabilityRequest& request : manifest.capabilities) {
     capabilities.push_back(to_json(request, known));
+    capabilities.back()["label"] = describe(request, known);
   }
   if (invocation.json) {
     print_json({{"ok", passed},
