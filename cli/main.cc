@@ -80,7 +80,7 @@ int run(std::vector<std::string> arguments) {
     std::cerr << app.help();
     return kWrongUsage;
   }
-  if (arguments.front() == "exec" && (arguments.size() < 2 || arguments[1] != "--help")) {
+  if (arguments.front() == "exec") {
     try {
       exec_sibling("sc-exec", {arguments.begin() + 1, arguments.end()});
     } catch (const UserError& error) {
