@@ -138,9 +138,12 @@ void add_approve(CLI::App& app, Invocation& invocation) {
       add_command(app, invocation, "approve", "Decide what a skill may do",
                   "sc approve weather\n  sc approve weather --only network.external --yes");
   auto options = std::make_shared<Options>();
-  command->add_option("NAME", options->name, "The skill");
+  command->add_option("NAME", options->name, "The skill")->type_name("");
   command->add_flag("--yes", options->yes, "Do not ask (needed without a terminal)");
-  command->add_option("--only", options->only, "Grant only these capabilities")->delimiter(',');
+  command->add_option("--only", options->only, "Grant only these capabilities")
+      ->delimiter(',')
+      ->expected(1)
+      ->type_name("CAP[,CAP]");
   command->add_flag("--pending", options->pending, "List the requests that wait for a decision");
   command->callback([&invocation, options] {
     invocation.action = [&invocation, options] { return approve(invocation, *options); };

@@ -128,15 +128,6 @@ int audit(const Invocation& invocation, const Options& options) {
   return kDone;
 }
 
-std::string check_since(const std::string& text) {
-  try {
-    parse_duration(text, "--since");
-    return {};
-  } catch (const UserError& error) {
-    return error.what();
-  }
-}
-
 }  // namespace
 
 void add_audit(CLI::App& app, Invocation& invocation) {
@@ -144,12 +135,14 @@ void add_audit(CLI::App& app, Invocation& invocation) {
                                   "sc audit --blocked --since 1h");
   auto options = std::make_shared<Options>();
   command->add_flag("--blocked", options->blocked, "Only what was refused");
-  command->add_option("--skill", options->skill, "Only this skill");
-  command->add_option("--tool", options->tool, "Only this tool");
-  command->add_option("--session", options->session, "Only this session");
+  command->add_option("--skill", options->skill, "Only this skill")->type_name("NAME");
+  command->add_option("--tool", options->tool, "Only this tool")->type_name("NAME");
+  command->add_option("--session", options->session, "Only this session")->type_name("KEY");
   command->add_option("--since", options->since, "Only what is younger, e.g. 30m, 1h, 7d")
-      ->check(CLI::Validator(check_since, "DURATION"));
+      ->type_name("DURATION")
+      ->check(check_duration);
   auto* tail = command->add_option("--tail", options->tail, "The newest N of them (default 50)")
+                   ->type_name("N")
                    ->check(CLI::PositiveNumber);
   command->add_flag("--all", options->all, "All of them")->excludes(tail);
   command->add_flag("--follow", options->follow, "Go on with what comes; end with ^C");

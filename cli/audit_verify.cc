@@ -76,7 +76,8 @@ void add_audit_verify(CLI::App& audit, Invocation& invocation) {
       add_command(audit, invocation, "verify",
                   "Check the log's chain and seal; needs no supervisor", "sc audit verify");
   auto head = std::make_shared<std::string>();
-  command->add_option("--head", *head, "SEQ:HASH that you kept: the log must still contain it");
+  command->add_option("--head", *head, "A head that you kept: the log must still contain it")
+      ->type_name("SEQ:HASH");
   command->callback([&invocation, head] {
     invocation.action = [&invocation, head] { return verify(invocation, *head); };
   });

@@ -20,6 +20,15 @@ CLI::App* add_command(CLI::App& parent, Invocation& invocation, const std::strin
   return command;
 }
 
+std::string check_duration(const std::string& text) {
+  try {
+    parse_duration(text, "");
+    return {};
+  } catch (const UserError&) {
+    return '"' + printable(text) + "\" is not a duration such as 30s, 5m or 1h";
+  }
+}
+
 rpc::Client connect() {
   return rpc::Client::connect(find_places(), "sc " SHARKCAGE_VERSION);
 }

@@ -38,6 +38,9 @@ struct Invocation {
 CLI::App* add_command(CLI::App& parent, Invocation& invocation, const std::string& name,
                       const std::string& description, const std::string& example);
 
+// Checks an option's value: empty for a duration ("30s"), else what is wrong with it.
+std::string check_duration(const std::string& text);
+
 void add_start(CLI::App& app, Invocation& invocation);
 void add_stop(CLI::App& app, Invocation& invocation);
 void add_status(CLI::App& app, Invocation& invocation);

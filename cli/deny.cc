@@ -8,7 +8,7 @@ void add_deny(CLI::App& app, Invocation& invocation) {
       add_command(app, invocation, "deny",
                   "Refuse a pending request (sc approve --pending lists them)", "sc deny 3f9a12c0");
   auto request = std::make_shared<std::string>();
-  command->add_option("REQUEST", *request, "The request's id")->required();
+  command->add_option("REQUEST", *request, "The request's id")->type_name("")->required();
   command->callback([&invocation, request] {
     invocation.action = [&invocation, request] {
       const Json answer = connect().call("approval.deny", {{"request", *request}});

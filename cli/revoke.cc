@@ -9,7 +9,7 @@ void add_revoke(CLI::App& app, Invocation& invocation) {
       add_command(app, invocation, "revoke",
                   "Withdraw a skill's approval; its running commands end", "sc revoke weather");
   auto name = std::make_shared<std::string>();
-  command->add_option("NAME", *name, "The skill")->required();
+  command->add_option("NAME", *name, "The skill")->type_name("")->required();
   command->callback([&invocation, name] {
     invocation.action = [&invocation, name] {
       const Json answer = connect().call("skill.revoke", {{"name", *name}});

@@ -140,14 +140,13 @@ int run(const Invocation& invocation, const Options& options) {
   return ending.status;
 }
 
-std::string check_duration(const std::string& text) {
-  try {
-    parse_duration(text, "--timeout");
-    return {};
-  } catch (const UserError& error) {
-    return error.what();
+// The parser ends at "--", so it does not know what stands behind it.
+class RunHelp : public CLI::Formatter {
+ public:
+  std::string make_usage(const CLI::App*, std::string name) const override {
+    return "Usage: " + name + " [OPTIONS] -- CMD ARG...\n";
   }
-}
+};
 
 }  // namespace
 
@@ -155,15 +154,24 @@ void add_run(CLI::App& app, Invocation& invocation) {
   CLI::App* command =
       add_command(app, invocation, "run", "Run a command in a sandbox",
                   "sc run --skill weather --workspace . --timeout 30s -- curl https://wttr.in");
+  command->formatter(std::make_shared<RunHelp>());
   auto options = std::make_shared<Options>();
-  command->add_option(
-      "--skill", options->skill,
-      "Whose approval counts (without it: the agent's, who may use the workspace only)");
-  command->add_option("--session", options->session, "Name of the session, for the log");
-  command->add_option("--workspace", options->workspace,
-                      "DIR[:ro|:rw] that the command may use (default: the current directory)");
+  command
+      ->add_option(
+          "--skill", options->skill,
+          "Whose approval counts (without it: the agent's, who may use the workspace only)")
+      ->type_name("NAME");
+  command->add_option("--session", options->session, "Name of the session, for the log")
+      ->type_name("KEY");
+  command
+      ->add_option(
+          "--workspace", options->workspace,
+          "What the command may use, read-only or (default) also write; the current directory "
+          "unless given")
+      ->type_name("DIR[:ro|:rw]");
   command->add_option("--timeout", options->timeout, "End the command after this time, e.g. 30s")
-      ->check(CLI::Validator(check_duration, "DURATION"));
+      ->type_name("DURATION")
+      ->check(check_duration);
   command->callback([&invocation, options] {
     invocation.action = [&invocation, options] { return run(invocation, *options); };
   });

@@ -113,7 +113,7 @@ void add_by_name(CLI::App& parent, Invocation& invocation, const std::string& na
                  const std::string& operand, ByName action) {
   CLI::App* command = add_command(parent, invocation, name, description, example);
   auto value = std::make_shared<std::string>();
-  command->add_option(operand, *value)->required();
+  command->add_option(operand, *value)->type_name("")->required();
   command->callback([&invocation, value, action] {
     invocation.action = [&invocation, value, action] { return action(invocation, *value); };
   });

@@ -86,7 +86,7 @@ void add_verify(CLI::App& app, Invocation& invocation) {
       app, invocation, "verify", "Check the manifest and the files of a skill; needs no supervisor",
       "sc verify ./weather --strict");
   auto directory = std::make_shared<std::string>();
-  command->add_option("DIR", *directory, "The skill's directory")->required();
+  command->add_option("DIR", *directory, "The skill's directory")->type_name("")->required();
   auto strict = std::make_shared<bool>(false);
   command->add_flag("--strict", *strict, "Remarks count as failures");
   command->callback([&invocation, directory, strict] {
