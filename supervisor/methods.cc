@@ -24,7 +24,7 @@ constexpr std::uint64_t kMaxAuditRecords = 10'000;
 constexpr std::size_t kMaxSkillPaths = 1024;
 constexpr std::size_t kMaxAuditBytes = 6u << 20;  // of one answer, below the longest line
 
-Access access_of(const std::string& text, const char* name) {
+Access session_access(const std::string& text, const char* name) {
   if (text == "rw") return Access::kReadWrite;
   if (text == "ro" || text == "none") return Access::kReadOnly;
   throw UserError(std::string(name) + ": expected \"ro\", \"rw\" or \"none\"");
@@ -197,7 +197,7 @@ asio::awaitable<Json> Supervisor::session_open(MethodCall call) {
   session.agent = params.text_or("agent", "");
   session.scope = params.text_or("scope", "");
   session.owner = call.connection->peer.uid;
-  session.access = access_of(params.text("access"), "access");
+  session.access = session_access(params.text("access"), "access");
   session.workspace = without_links(params.path("workspace"), "workspace");
   // "none": the host hands out a private workspace of the sandbox's own, which is writable.
   if (params.text("access") == "none") session.access = Access::kReadWrite;
@@ -407,7 +407,7 @@ asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
   if (params.has("workspace")) {
     const Params workspace(params.object("workspace"));
     run.workspace = without_links(workspace.path("path"), "workspace");
-    run.access = access_of(workspace.text_or("access", "rw"), "workspace.access");
+    run.access = session_access(workspace.text_or("access", "rw"), "workspace.access");
     const Ground ground = authorizer_.ground_of(run.owner);
     check_workspace(run.workspace, ground.home, ground.protected_);
   }
