@@ -50,37 +50,49 @@ const std::map<std::string, std::string>& own_groups() {
 
 ControlGroup::ControlGroup(const std::string& name, const Limits& limits) {
   for (const auto& [controller, parent] : own_groups()) {
-    const std::string path = parent + "/" + name;
-    if (controller.empty()) write_value(parent + "/cgroup.subtree_control", "+memory +pids");
-    if (::mkdir(path.c_str(), 0755) != 0) continue;
-    paths_.push_back(path);
-    const bool v2 = controller.empty();
-    if ((v2 || controller == "memory") &&
-        write_value(path + (v2 ? "/memory.max" : "/memory.limit_in_bytes"),
-                    std::to_string(limits.memory))) {
-      // No swap beside it, where the kernel counts swap.
-      if (v2) {
-        write_value(path + "/memory.swap.max", "0");
-      } else {
-        write_value(path + "/memory.memsw.limit_in_bytes", std::to_string(limits.memory));
-      }
-      controllers_.emplace_back("memory");
-    }
-    if ((v2 || controller == "pids") &&
-        write_value(path + "/pids.max", std::to_string(limits.pids + 1))) {  // PID 1 beside them
-      controllers_.emplace_back("pids");
+    Group group{parent, parent + "/" + name, controller.empty()};
+    if (group.unified) write_value(parent + "/cgroup.subtree_control", "+memory +pids");
+    if (::mkdir(group.path.c_str(), 0755) != 0) continue;
+    groups_.push_back(group);
+    limit(group, controller, limits);
+    if (group.unified) {
+      unified_.reset(::open(group.path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     }
   }
 }
 
-ControlGroup::~ControlGroup() {
-  for (const std::string& path : paths_) ::rmdir(path.c_str());
+void ControlGroup::limit(const Group& group, const std::string& controller, const Limits& limits) {
+  const std::string memory = std::to_string(limits.memory);
+  const std::string pids = std::to_string(limits.pids + 1);  // PID 1 beside them
+  if (group.unified && write_value(group.path + "/memory.max", memory)) {
+    write_value(group.path + "/memory.swap.max", "0");
+    controllers_.emplace_back("memory");
+  } else if (controller == "memory" && write_value(group.path + "/memory.limit_in_bytes", memory)) {
+    // Swap counts, too, where the kernel counts it.
+    write_value(group.path + "/memory.memsw.limit_in_bytes", memory);
+    controllers_.emplace_back("memory");
+  }
+  if ((group.unified || controller == "pids") && write_value(group.path + "/pids.max", pids)) {
+    controllers_.emplace_back("pids");
+  }
 }
 
-void ControlGroup::add(pid_t pid) const {
-  for (const std::string& path : paths_) {
-    if (!write_value(path + "/cgroup.procs", std::to_string(pid))) {
-      throw_errno("write", path + "/cgroup.procs");
+ControlGroup::~ControlGroup() {
+  for (const Group& group : groups_) ::rmdir(group.path.c_str());
+}
+
+void ControlGroup::enter() const {
+  for (const Group& group : groups_) {
+    if (!group.unified && !write_value(group.path + "/tasks", "0")) {
+      throw_errno("write", group.path + "/tasks");
+    }
+  }
+}
+
+void ControlGroup::leave() const {
+  for (const Group& group : groups_) {
+    if (!group.unified && !write_value(group.parent + "/tasks", "0")) {
+      throw_errno("write", group.parent + "/tasks");
     }
   }
 }

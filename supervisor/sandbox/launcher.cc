@@ -74,14 +74,17 @@ class Launcher {
     std::vector<UniqueFd> fds;
     const ssize_t size = recv_with_fds(socket_.get(), text, sizeof text, fds);
     if (size == 0 || (size < 0 && errno != EMSGSIZE)) return false;
-    if (size > 0 && fds.size() == 2) launch(std::move(fds[kSpecFd]), std::move(fds[kControlFd]));
+    if (size > 0 && fds.size() == 2) {
+      const bool scoped = std::string_view(text, static_cast<std::size_t>(size)) == kLaunchScoped;
+      launch(std::move(fds[kSpecFd]), std::move(fds[kControlFd]), scoped);
+    }
     return true;
   }
 
-  void launch(UniqueFd spec, UniqueFd control) {
+  void launch(UniqueFd spec, UniqueFd control, bool scoped) {
     try {
       prepared_.system.refresh();
-      prepared_.layout.refresh();
+      if (scoped) prepared_.layout.refresh();
       const pid_t parent = ::getpid();
       const pid_t monitor = ::fork();
       if (monitor < 0) throw_errno("fork", "a monitor");

@@ -22,7 +22,6 @@ namespace sharkcage::sandbox {
 namespace {
 
 constexpr std::size_t kMaxEvent = 64u << 10;
-constexpr std::string_view kLaunch = "launch";
 
 UniqueFd memory_file(std::string_view content) {
   UniqueFd file(::memfd_create("sharkcage-spec", MFD_CLOEXEC));
@@ -135,7 +134,8 @@ void Launcher::launch(const Spec& spec, int control) {
   int fds[2];
   fds[kSpecFd] = file.get();
   fds[kControlFd] = control;
-  if (send_with_fds(socket_.get(), kLaunch, fds, MSG_DONTWAIT) < 0) {
+  const std::string_view text = spec.policy.exec.any ? kLaunch : kLaunchScoped;
+  if (send_with_fds(socket_.get(), text, fds, MSG_DONTWAIT) < 0) {
     throw_errno("sendmsg", "to the launcher");
   }
 }

@@ -49,8 +49,9 @@ class Monitor {
     if (spec_.identity.privileged()) open_mounts();
     ControlGroup group(group_name_, spec_.policy.limits);
     try {
-      clone_init();
-      group.add(init_);
+      group.enter();
+      clone_init(group.fd());
+      group.leave();
       write_id_maps(init_, spec_.identity);
       order_init({InitOrder::kBegin, 0}, {});
       watch();
@@ -103,13 +104,17 @@ class Monitor {
     return user_namespace.get();
   }
 
-  void clone_init() {
+  void clone_init(int group) {
     auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
     int pidfd = -1;
     clone_args args{};
     args.flags = kNamespaces | CLONE_PIDFD;
     args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
     args.exit_signal = SIGCHLD;
+    if (group >= 0) {
+      args.flags |= CLONE_INTO_CGROUP;
+      args.cgroup = static_cast<std::uint64_t>(group);
+    }
     const pid_t init = sys::clone3(args);
     if (init < 0) throw Failed("clone3", errno, namespaces_remedy(errno));
     if (init == 0) {

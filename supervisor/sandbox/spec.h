@@ -68,7 +68,11 @@ struct Spec {
 // The inverse of `Spec::encode`. Throws UserError for anything it does not know.
 Spec decode_spec(std::string_view bytes);
 
-// Descriptors of the launch message, in this order.
+// The launch message: one of these texts. The second one tells that the policy names programs, for
+// which the launcher has to know the host's layout of programs and libraries.
+inline constexpr std::string_view kLaunch = "launch";
+inline constexpr std::string_view kLaunchScoped = "launch scoped";
+// Its descriptors, in this order.
 enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 // The stdio descriptors arrive in a second message on the control socket: an Order "stdio" with
 // exactly three descriptors, before which the monitor starts nothing.
