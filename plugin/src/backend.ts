@@ -169,9 +169,9 @@ class Backend implements BackendHandle {
 
   private async prepare(params: Record<string, unknown>): Promise<string> {
     try {
-      await this.runtime.sessions.ensure(this.session.session);
-      const { ticket } = await this.runtime.client.call('exec.prepare', {
-        session: this.session.session,
+      const { session } = this.session;
+      const { ticket } = await this.runtime.sessions.call(session, 'exec.prepare', {
+        session,
         ...params,
       });
       if (typeof ticket === 'string') return ticket;

@@ -81,14 +81,13 @@ export class BeforeToolCall {
     event: BeforeToolCallEvent,
     context: ToolContext,
   ): Promise<BeforeToolCallResult> {
-    const { sessions, client, hasSandbox } = this.runtime;
+    const { sessions, hasSandbox } = this.runtime;
     const session = sessionOf(context.sessionKey);
-    if (hasSandbox(context.sessionKey, context.agentId)) await sessions.ensure(session);
-    else await sessions.forget(session);
+    if (!hasSandbox(context.sessionKey, context.agentId)) await sessions.forget(session);
 
     const run = context.runId ?? event.runId;
     const requester = this.requesterOf(run, context.requester);
-    const verdict = await client.call('tool.authorize', {
+    const verdict = await sessions.call(session, 'tool.authorize', {
       tool: event.toolName,
       params: event.params,
       session,

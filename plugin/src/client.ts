@@ -122,6 +122,13 @@ function toError(error: Json): SupervisorError {
   );
 }
 
+/** The supervisor was restarted: what an earlier instance was told and gave is gone. Nothing was sent. */
+export class InstanceChanged extends UnreachableError {
+  constructor() {
+    super('the supervisor was restarted in the middle of the call', 'Try again.');
+  }
+}
+
 export class Client {
   private connection: Promise<Connection> | undefined;
   private closed = false;
@@ -132,19 +139,15 @@ export class Client {
     private readonly limitMs: number = CALL_LIMIT_MS,
   ) {}
 
-  /** The result of a request. Rejects with SupervisorError, UnreachableError. */
-  async call(method: string, params: Json): Promise<Json> {
-    return (await this.callOn(method, params)).result;
-  }
-
-  /** The same, with the instance of the supervisor that answered. */
-  async callOn(method: string, params: Json): Promise<{ result: Json; instance: string }> {
+  /**
+   * The result of a request. With `instance`, it is sent only to that instance of the supervisor. Rejects with
+   * SupervisorError, UnreachableError, InstanceChanged.
+   */
+  async call(method: string, params: Json, instance?: string): Promise<Json> {
     return this.limited(method, async (signal) => {
       const connection = await this.connected();
-      return {
-        result: await connection.call(method, params, signal),
-        instance: connection.instance,
-      };
+      if (instance !== undefined && connection.instance !== instance) throw new InstanceChanged();
+      return connection.call(method, params, signal);
     });
   }
 

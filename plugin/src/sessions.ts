@@ -7,7 +7,7 @@
 import { constants, closeSync, mkdirSync, openSync } from 'node:fs';
 import path from 'node:path';
 
-import type { Client } from './client.js';
+import { type Client, InstanceChanged } from './client.js';
 
 export interface SkillCopy {
   name: string;
@@ -53,19 +53,39 @@ export class Sessions {
     return this.known.get(session);
   }
 
-  /** Makes sure that the running supervisor knows the session, if it has a sandbox. */
-  async ensure(session: string): Promise<void> {
+  /** Sends a request that concerns the session to a supervisor that knows it, if it has a sandbox. */
+  async call(
+    session: string,
+    method: string,
+    params: Record<string, unknown>,
+  ): Promise<Record<string, unknown>> {
+    try {
+      return await this.client.call(method, params, await this.ensure(session));
+    } catch (error) {
+      if (!(error instanceof InstanceChanged)) throw error;
+      return this.client.call(method, params, await this.ensure(session));
+    }
+  }
+
+  // The instance that knows the session; nothing for a session without a sandbox.
+  private async ensure(session: string): Promise<string | undefined> {
     const known = this.known.get(session);
-    if (known === undefined) return;
+    if (known === undefined) return undefined;
     const instance = await this.client.instance();
     const before = this.opened.get(session);
-    if (before?.instance === instance) return before.done;
-    const opening = { instance, done: this.open(known) };
+    if (before?.instance === instance) {
+      await before.done;
+      return instance;
+    }
+    const opening = { instance, done: this.open(known, instance) };
     this.opened.set(session, opening);
-    opening.done.catch(() => {
+    try {
+      await opening.done;
+      return instance;
+    } catch (error) {
       if (this.opened.get(session) === opening) this.opened.delete(session);
-    });
-    return opening.done;
+      throw error;
+    }
   }
 
   /** The session has no sandbox of ours (any more). */
@@ -85,16 +105,17 @@ export class Sessions {
     return [...this.known.values()].some((known) => known.scope === scope);
   }
 
-  private async open(known: Session): Promise<void> {
+  private async open(known: Session, instance: string): Promise<void> {
     for (const view of known.readOnly) makeMountPoint(known.workspace, view.path);
-    const answer = await this.client.call('session.open', {
+    const params = {
       session: known.session,
       scope: known.scope,
       workspace: known.workspace,
       access: known.access,
       skills: known.skills,
       read_only: known.readOnly,
-    });
+    };
+    const answer = await this.client.call('session.open', params, instance);
     if (answer['workdir'] !== known.workspace) {
       throw new Error(`the supervisor shows the workspace ${known.workspace} at another path`);
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { Client } from '../src/client.js';
+import { Client, InstanceChanged } from '../src/client.js';
 import { SupervisorError, UnreachableError } from '../src/errors.js';
 import { makeFolder, reply, startServer } from './server.js';
 
@@ -107,7 +107,12 @@ test('Client.FailsWhatWasUnderWayWhenTheSupervisorDiesAndFindsTheNextOne', async
   const second = await startServer(socket, 'i2', (message, connection) => {
     if (message.method === 'x') reply(connection, message, { answered: true });
   });
-  assert.deepEqual(await client.callOn('x', {}), { result: { answered: true }, instance: 'i2' });
+  await assert.rejects(client.call('x', {}, 'i1'), InstanceChanged);
+  assert.deepEqual(await client.call('x', {}, 'i2'), { answered: true });
+  assert.deepEqual(
+    second.received.map((m) => m.method),
+    ['hello', 'x'],
+  );
   client.close();
   await second.stop();
 });

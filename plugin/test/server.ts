@@ -45,6 +45,7 @@ export async function startServer(
   rmSync(socket, { force: true });
   const server = createServer((connection) => {
     connections.add(connection);
+    connection.unref();
     connection.on('error', () => undefined);
     let text = '';
     connection.on('data', (chunk) => {
@@ -63,6 +64,7 @@ export async function startServer(
     });
   });
   await listen(server, socket);
+  server.unref(); // a test that fails must end all the same
   return {
     socket,
     received,

@@ -29,14 +29,15 @@ test('Sessions.AreOpenedOnceForEachInstance', async () => {
   const client = new Client(() => socket);
   const sessions = new Sessions(client);
   sessions.remember(sessionIn(workspace));
-  await Promise.all([sessions.ensure('s'), sessions.ensure('s')]);
+  await Promise.all([sessions.call('s', 'x', {}), sessions.call('s', 'x', {})]);
   sessions.remember(sessionIn(workspace));
-  await sessions.ensure('s');
+  await sessions.call('s', 'x', {});
   assert.equal(opened(first.received), 1);
   await first.stop();
+  await assert.rejects(client.call('x', {})); // now the client knows
 
   const second = await server(socket, 'i2', workspace);
-  await sessions.ensure('s');
+  await sessions.call('s', 'x', {});
   assert.equal(opened(second.received), 1);
   client.close();
   await second.stop();
@@ -48,17 +49,24 @@ test('Sessions.AreOpenedAgainWhenWhatTheyShowChanged', async () => {
   const client = new Client(() => running.socket);
   const sessions = new Sessions(client);
   sessions.remember(sessionIn(workspace));
-  await sessions.ensure('s');
+  await sessions.call('s', 'x', {});
   sessions.remember(sessionIn(workspace, { access: 'ro' }));
-  await sessions.ensure('s');
+  await sessions.call('s', 'x', {});
   assert.equal(opened(running.received), 2);
   client.close();
   await running.stop();
 });
 
 test('Sessions.WithoutASandboxAreNotOpened', async () => {
-  const client = new Client(() => '/nonexistent/s');
-  await new Sessions(client).ensure('unknown');
+  const running = await server(`${makeFolder()}/s`, 'i1', '/');
+  const client = new Client(() => running.socket);
+  await new Sessions(client).call('unknown', 'x', {});
+  assert.deepEqual(
+    running.received.map((m) => m.method),
+    ['hello', 'x'],
+  );
+  client.close();
+  await running.stop();
 });
 
 test('Sessions.FollowNoLinkWhenTheyMakeMountPoints', async () => {
@@ -71,7 +79,7 @@ test('Sessions.FollowNoLinkWhenTheyMakeMountPoints', async () => {
 
   symlinkSync(outside, `${workspace}/.openclaw`);
   sessions.remember(sessionIn(workspace, { readOnly: views }));
-  await assert.rejects(sessions.ensure('s'));
+  await assert.rejects(sessions.call('s', 'x', {}));
   assert.equal(existsSync(`${outside}/skills`), false);
   assert.equal(opened(running.received), 0);
 
@@ -79,7 +87,7 @@ test('Sessions.FollowNoLinkWhenTheyMakeMountPoints', async () => {
   mkdirSync(`${other}/x`);
   const fine = [{ source: '/usr/share', path: `${other}/x/y/z` }];
   sessions.remember({ ...sessionIn(other), session: 't', readOnly: fine });
-  await assert.rejects(sessions.ensure('t'), /at another path/); // this server names the first workspace
+  await assert.rejects(sessions.call('t', 'x', {}), /at another path/); // this server names the first workspace
   assert.equal(existsSync(`${other}/x/y/z`), true);
   client.close();
   await running.stop();
