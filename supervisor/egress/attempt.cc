@@ -131,8 +131,8 @@ void Attempt::cut(std::string reason) {
 }
 
 asio::awaitable<void> Attempt::refuse(Refused refused) {
-  co_await report(Decision::kBlock, Phase::kClose,
-                  cut_reason_.empty() ? std::move(refused.reason) : cut_reason_);
+  if (!cut_reason_.empty()) refused.reason = cut_reason_;
+  co_await report(Decision::kBlock, Phase::kClose, std::move(refused.reason));
   co_await part(std::move(refused.reply));
 }
 
@@ -159,8 +159,10 @@ asio::awaitable<void> Attempt::connect(const Destination& destination, const std
   rule_ = rules.text(match.rules.front());
   const Resolution resolution = co_await resolve(destination);
   if (resolution.addresses.empty() || !cut_reason_.empty()) {
-    co_await report(Decision::kAllow, Phase::kClose,
-                    cut_reason_.empty() ? "unresolvable: " + resolution.error : cut_reason_);
+    // GCC 12 destroys a conditional's temporary twice in the operand of co_await: so no ?: there.
+    std::string reason = cut_reason_;
+    if (reason.empty()) reason = "unresolvable: " + resolution.error;
+    co_await report(Decision::kAllow, Phase::kClose, std::move(reason));
     co_await part(socks5::request_reply(socks5::Reply::kHostUnreachable));
     co_return;
   }
@@ -288,8 +290,9 @@ asio::awaitable<void> Attempt::block(std::string reason, std::string rule, socks
 }
 
 asio::awaitable<void> Attempt::fail(int error) {
-  const bool ended = error == ECANCELED && !cut_reason_.empty();
-  co_await report(Decision::kAllow, Phase::kClose, ended ? cut_reason_ : std::strerror(error));
+  std::string reason = std::strerror(error);
+  if (error == ECANCELED && !cut_reason_.empty()) reason = cut_reason_;
+  co_await report(Decision::kAllow, Phase::kClose, std::move(reason));
 }
 
 // A close with unread bytes would make a reset of the reply (RFC 1122, section 4.2.2.13), so
