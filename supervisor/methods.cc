@@ -214,7 +214,7 @@ asio::awaitable<Json> Supervisor::session_open(MethodCall call) {
     throw UserError("skills: more than " + std::to_string(kMaxSkillPaths) + " directories");
   }
   const Ground ground = authorizer_.ground_of(session.owner);
-  check_workspace(session.workspace, ground.home, ground.protected_);
+  check_workspace(session.workspace, session.access, ground.home, ground.protected_);
   const Session& open = sessions_.open(std::move(session));
   co_return Json{{"runtime", "sharkcage-" + sha256_hex(open.key).substr(0, 12)},
                  {"workdir", open.workspace}};
@@ -409,7 +409,7 @@ asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
     run.workspace = without_links(workspace.path("path"), "workspace");
     run.access = session_access(workspace.text_or("access", "rw"), "workspace.access");
     const Ground ground = authorizer_.ground_of(run.owner);
-    check_workspace(run.workspace, ground.home, ground.protected_);
+    check_workspace(run.workspace, run.access, ground.home, ground.protected_);
   }
   run.workdir = normal_path(params.path("workdir"), "/");
   if (params.has("timeout_ms")) {
