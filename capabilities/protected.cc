@@ -201,7 +201,7 @@ void add_links_in(const ProtectedPath& directory, std::vector<ProtectedPath>& li
     if (!fs::is_symlink(path, error)) continue;
     const Location location = locate(path);
     if (is_within(location.real, directory.real)) continue;
-    list.push_back({path, location.real, location.exists, {}, false, false});
+    list.push_back({path, location.real, location.exists, {}, false, false, false});
   }
 }
 
@@ -210,10 +210,12 @@ void add(std::vector<ProtectedPath>& list, const std::string& path, bool write_o
   if (!is_normal_path(path)) return;
   Location location = locate(path);
   list.push_back({path, std::move(location.real), location.exists, std::move(open_children),
-                  write_only, system});
+                  write_only, system, false});
 }
 
 void add_home(std::vector<ProtectedPath>& list, const std::string& home) {
+  add(list, home, false, false);
+  list.back().above_only = true;
   for (const std::string_view name : kHomeSecrets) {
     add(list, home + "/" + std::string(name), false, false);
     const ProtectedPath entry = list.back();
@@ -254,6 +256,7 @@ bool is_open_child(const std::string& path, const std::string& directory,
 
 // `path` is the entry or lies in it.
 bool lies_in(const std::string& path, const ProtectedPath& entry) {
+  if (entry.above_only) return false;
   for (const std::string* place : {&entry.path, &entry.real}) {
     if (is_within(path, *place) && !is_open_child(path, *place, entry.open_children)) return true;
   }
@@ -291,11 +294,14 @@ std::vector<ProtectedPath> protected_paths(const ProtectionInput& input) {
 
 const ProtectedPath* conflict_of(const std::string& path, Access access,
                                  const std::vector<ProtectedPath>& list) {
-  const auto found = std::find_if(list.begin(), list.end(), [&](const ProtectedPath& entry) {
-    if (entry.write_only && access == Access::kReadOnly) return false;
-    return lies_in(path, entry) || lies_below(entry, path);
-  });
-  return found == list.end() ? nullptr : &*found;
+  const ProtectedPath* home = nullptr;
+  for (const ProtectedPath& entry : list) {
+    if (entry.write_only && access == Access::kReadOnly) continue;
+    if (!lies_in(path, entry) && !lies_below(entry, path)) continue;
+    if (!entry.above_only) return &entry;
+    home = &entry;  // to name what is in it says more
+  }
+  return home;
 }
 
 void check_workspace(const std::string& workspace, Access access, const std::string& home,
@@ -303,7 +309,11 @@ void check_workspace(const std::string& workspace, Access access, const std::str
   static const std::string remedy = "Use a directory of its own as the workspace.";
   const std::string what = "The workspace " + printable(workspace);
   if (!is_normal_path(workspace)) throw UserError(what + " is not an absolute path", remedy);
-  if (workspace == "/" || is_within(home, workspace)) {
+  const auto holds_home = [&](const ProtectedPath& entry) {
+    return entry.above_only && lies_below(entry, workspace);
+  };
+  if (workspace == "/" || is_within(home, workspace) ||
+      std::any_of(list.begin(), list.end(), holds_home)) {
     throw UserError(what + " is the home directory " + printable(home) + " or above it", remedy);
   }
   for (const ProtectedPath& entry : list) {

@@ -17,6 +17,7 @@ struct ProtectedPath {
   std::vector<std::string> open_children;
   bool write_only = false;  // reading may be granted, writing may not (system directories)
   bool system = false;      // outside any home: a workspace must not contain it either
+  bool above_only = false;  // the home itself: what is inside is open, the whole of it is not
 };
 
 struct ProtectionInput {
