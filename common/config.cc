@@ -14,14 +14,20 @@ namespace {
 
 constexpr std::size_t kMaxConfigBytes = 1u << 20;
 
+// JSON that was built instead of parsed may hold its positive integers as signed ones.
+bool is_natural(const Json& value) {
+  return value.is_number_unsigned() ||
+         (value.is_number_integer() && value.get<std::int64_t>() >= 0);
+}
+
 std::uint64_t size_member(const Json& value, const std::string& field) {
-  if (value.is_number_unsigned()) return value.get<std::uint64_t>();
+  if (is_natural(value)) return value.get<std::uint64_t>();
   if (value.is_string()) return parse_size(value.get<std::string>(), field);
   throw UserError(field + ": expected a size such as \"512M\"");
 }
 
 std::uint64_t count_member(const Json& value, const std::string& field) {
-  if (value.is_number_unsigned() && value.get<std::uint64_t>() > 0) return value.get<std::uint64_t>();
+  if (is_natural(value) && value.get<std::uint64_t>() > 0) return value.get<std::uint64_t>();
   throw UserError(field + ": expected a positive integer");
 }
 
@@ -94,7 +100,7 @@ Limits limits_from_json(const Json& value, Limits base, const std::string& field
       }
       base.cpus = member.get<double>();
     } else if (key == "wall") {
-      if (member.is_number_unsigned()) {
+      if (is_natural(member)) {
         base.wall = std::chrono::milliseconds(count_member(member, place));
       } else if (member.is_string()) {
         base.wall = parse_duration(member.get<std::string>(), place);
