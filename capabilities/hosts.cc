@@ -265,12 +265,15 @@ HostPattern parse_host(std::string_view text, const std::string& field) {
       refuse(field, text, "has brackets around what is not IPv6", kShapes);
     return pattern;
   }
+  const bool v6_text = host.find(':') != std::string::npos;
+  if (split.bracketed && !v6_text) {
+    refuse(field, text, "has brackets around what is not IPv6", kShapes);
+  }
   if (const auto address = parse_address(host)) {
     pattern.kind = HostPattern::Kind::kAddress;
     pattern.host = print_address(*address);
     return pattern;
   }
-  if (split.bracketed) refuse(field, text, "has brackets around what is not IPv6", kShapes);
   parse_name(pattern, std::move(host), text, field);
   return pattern;
 }

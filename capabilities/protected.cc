@@ -282,7 +282,9 @@ std::vector<ProtectedPath> protected_paths(const ProtectionInput& input) {
   add_host_states(list, input);
   add_places(list, input.places);
   for (const std::string& path : input.configured) {
-    add(list, fs::path(path).lexically_normal().string(), false, false);
+    std::string normal = fs::path(path).lexically_normal().string();
+    if (normal.size() > 1 && normal.back() == '/') normal.pop_back();
+    add(list, normal, false, false);
   }
   for (const std::string_view path : kSystemSecrets) add(list, std::string(path), false, true);
   for (const std::string_view path : kSystemCode) add(list, std::string(path), true, true);

@@ -1,7 +1,6 @@
-// Golden tests: golden/NAME.input.json is a DeriveInput, golden/NAME.policy.json the canonical
-// policy that it must give, byte by byte, golden/digests.json the digests. To write them anew after
-// a change that is meant:
-//   SHARKCAGE_WRITE_GOLDEN=1 build/debug/bin/capabilities_test --gtest_filter='Derive.Golden*'
+// Golden tests: golden/NAME.input.json is a DeriveInput, golden/NAME.policy.json the canonical policy
+// that it must give, byte by byte. To write them anew after a change that is meant:
+//   SHARKCAGE_WRITE_GOLDEN=1 build/debug/bin/capabilities_test --gtest_filter='*Golden*'
 #include "capabilities/derive.h"
 
 #include <gmock/gmock.h>

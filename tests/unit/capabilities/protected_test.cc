@@ -135,7 +135,7 @@ TEST_F(Protected, AWorkspaceIsADirectoryOfItsOwn) {
   EXPECT_THAT(workspace("/etc", Access::kReadOnly), HasSubstr("holds the protected path /etc/"));
   EXPECT_THAT(workspace("/var"), HasSubstr("holds the protected path"));
   EXPECT_THAT(workspace("/proc"), HasSubstr("protected path"));
-  EXPECT_THAT(workspace("/usr/lib"), HasSubstr("protected path /usr"));
+  EXPECT_THAT(workspace("/usr/share"), HasSubstr("protected path /usr"));
   EXPECT_THAT(workspace("relative"), HasSubstr("not an absolute path"));
   EXPECT_THAT(workspace(at("home/work/../.ssh")), HasSubstr("not an absolute path"));
 }
