@@ -72,9 +72,10 @@ Event failed_event(const Json& json) {
 }
 
 // What a descriptor is tells it: the listener is a socket, the terminal is not.
-Event ready_event(std::vector<UniqueFd> fds) {
+Event ready_event(const Json& json, std::vector<UniqueFd> fds) {
   Event event;
   event.kind = Event::Kind::kReady;
+  event.controllers = json.value("controllers", std::vector<std::string>());
   for (UniqueFd& fd : fds) {
     struct stat status {};
     if (::fstat(fd.get(), &status) != 0) throw_errno("fstat");
@@ -86,7 +87,7 @@ Event ready_event(std::vector<UniqueFd> fds) {
 Event event_of(const std::string& text, std::vector<UniqueFd> fds) {
   const Json json = Json::parse(text, nullptr, false);
   const std::string name = json.is_object() ? json.value("event", "") : "";
-  if (name == "ready") return ready_event(std::move(fds));
+  if (name == "ready") return ready_event(json, std::move(fds));
   if (name == "returned") return returned_event(json);
   if (name == "failed") return failed_event(json);
   Event event;
@@ -149,10 +150,14 @@ std::pair<UniqueFd, UniqueFd> make_control() {
 std::optional<Event> receive_event(int control) {
   std::string text(kMaxEvent, '\0');
   std::vector<UniqueFd> fds;
-  const ssize_t size = recv_with_fds(control, text.data(), text.size(), fds, MSG_DONTWAIT);
+  ssize_t size = recv_with_fds(control, text.data(), text.size(), fds, MSG_DONTWAIT);
+  // A monitor that ended with an order unread resets the connection. The error is told once, before
+  // what it had sent.
+  if (size < 0 && errno == ECONNRESET) {
+    size = recv_with_fds(control, text.data(), text.size(), fds, MSG_DONTWAIT);
+  }
   if (size < 0 && errno == EAGAIN) return std::nullopt;
-  // A monitor that was killed with an order unread resets the connection: an end as well.
-  if (size == 0 || (size < 0 && errno == ECONNRESET)) return Event{};
+  if (size == 0) return Event{};
   if (size < 0) throw_errno("recvmsg", "an event of a sandbox");
   text.resize(static_cast<std::size_t>(size));
   return event_of(text, std::move(fds));

@@ -67,6 +67,8 @@ struct Event {
 
   UniqueFd listener;  // 127.0.0.1:18800 inside, listening, not blocking
   UniqueFd terminal;  // the master of the command's terminal
+  // kReady: the control groups that limit the sandbox as a whole: "memory", "pids", or none.
+  std::vector<std::string> controllers;
 
   // kReturned: one of `exit` (0 … 255) and `signal` (1 …).
   std::optional<int> exit;

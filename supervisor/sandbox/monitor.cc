@@ -48,6 +48,7 @@ class Monitor {
     plan_ = make_plan(spec_, prepared_);
     if (spec_.identity.privileged()) open_mounts();
     ControlGroup group(group_name_, spec_.policy.limits);
+    controllers_ = group.controllers();
     try {
       group.enter();
       clone_init(group.fd());
@@ -174,7 +175,7 @@ class Monitor {
     if (size != sizeof report) return false;
     switch (report.kind) {
       case InitReport::kReady:
-        tell({{"event", "ready"}}, fds);
+        tell({{"event", "ready"}, {"controllers", controllers_}}, fds);
         break;
       case InitReport::kStarted:
         tell({{"event", "started"}});
@@ -270,6 +271,7 @@ class Monitor {
   MonitorFds& fds_;
   const Prepared& prepared_;
   const std::string group_name_;
+  std::vector<std::string> controllers_;
   Spec spec_;
   Plan plan_;
   std::map<std::pair<uid_t, gid_t>, UniqueFd> idmaps_;

@@ -82,7 +82,8 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 //   {"order": "signal", "signal": N}   to the command's process group
 //   {"order": "kill", "reason": "…"}   ends the sandbox at once
 // Events from the monitor:
-//   {"event": "ready"}                 + the proxy's listening socket if the policy has a network
+//   {"event": "ready", "controllers": ["memory", "pids"]}
+//                                      + the proxy's listening socket if the policy has a network
 //                                      + the terminal's master if one was asked for, in that order
 //   {"event": "started"}               the command was executed (execve succeeded); absent when its
 //                                      program was not found (exit 127) or not executable (126)
