@@ -44,7 +44,7 @@ std::string pattern(std::size_t size) {
 }
 
 TEST(Egress, ReachesAnApprovedHostAndReportsIt) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"localhost", server.port(), true}});
   UniqueFd client = sandbox.connect();
@@ -76,7 +76,7 @@ TEST(Egress, ReachesAnApprovedHostAndReportsIt) {
 TEST(Egress, ServesAListenerOfAnotherNetworkNamespace) {
   const auto inside = Namespace::make();
   if (!inside) GTEST_SKIP() << "this user may not make a network namespace";
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   supervised.listen(inside->listen_inside(), {{"localhost", server.port(), true}});
 
@@ -89,7 +89,7 @@ TEST(Egress, ServesAListenerOfAnotherNetworkNamespace) {
 }
 
 TEST(Egress, RefusesWhatIsNotApproved) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"localhost", server.port(), true}});
   const auto refused = [&](const std::string& bytes) {
@@ -114,7 +114,7 @@ TEST(Egress, RefusesWhatIsNotApproved) {
 }
 
 TEST(Egress, RefusesNumbersThatStandForAddresses) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"127.0.0.1", server.port(), true}});
   for (const char* host :
@@ -127,7 +127,7 @@ TEST(Egress, RefusesNumbersThatStandForAddresses) {
 }
 
 TEST(Egress, AnApprovedLoopbackAddressNeedsAnInternalRule) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox external(
       supervised, {{"localhost", server.port(), false}, {"127.0.0.1", server.port(), false}});
@@ -146,7 +146,7 @@ TEST(Egress, AnApprovedLoopbackAddressNeedsAnInternalRule) {
 }
 
 TEST(Egress, DenyingRulesWin) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox by_name(supervised, {{"localhost", server.port(), true}}, {"LOCALHOST"});
   const UniqueFd first = by_name.connect();
@@ -161,7 +161,7 @@ TEST(Egress, DenyingRulesWin) {
 }
 
 TEST(Egress, RefusesAWrongToken) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox a(supervised, {{"localhost", server.port(), true}});
   const Sandbox b(supervised, {{"localhost", server.port(), true}}, {}, kOtherToken);
@@ -182,7 +182,7 @@ TEST(Egress, RefusesAWrongToken) {
 }
 
 TEST(Egress, TheTokenEndsWithTheCall) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   Listening listening = listen_on();
   const UniqueFd kept(::dup(listening.socket.get()));  // as if the sandbox lived on
@@ -239,7 +239,7 @@ TEST(Egress, SaysWhyAnApprovedHostIsNotReached) {
 }
 
 TEST(Egress, SurvivesARequestCutAtEveryByte) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"localhost", server.port(), true}});
   const std::string whole =
@@ -268,7 +268,7 @@ TEST(Egress, SurvivesARequestCutAtEveryByte) {
 }
 
 TEST(Egress, TakesARequestByteByByteAndBytesSentAhead) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"localhost", server.port(), true}});
   const UniqueFd slow = sandbox.connect();
@@ -284,7 +284,7 @@ TEST(Egress, TakesARequestByteByByteAndBytesSentAhead) {
 }
 
 TEST(Egress, CarriesAHalfClosedStream) {
-  Server server([](int fd) { write_text(fd, "got " + std::to_string(read_all(fd).size())); });
+  TestServer server([](int fd) { write_text(fd, "got " + std::to_string(read_all(fd).size())); });
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"localhost", server.port(), true}});
   const UniqueFd client = sandbox.connect();
@@ -295,7 +295,7 @@ TEST(Egress, CarriesAHalfClosedStream) {
 }
 
 TEST(Egress, MovesManyBytesWholeBothWays) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"localhost", server.port(), true}});
   const UniqueFd client = sandbox.connect();
@@ -323,7 +323,7 @@ std::size_t resident_kib(pid_t pid) {
 TEST(Egress, ASlowReaderSlowsItsServerDown) {
   std::atomic<std::size_t> taken{0};
   std::atomic<bool> stalled{false};
-  Server server([&](int fd) {
+  TestServer server([&](int fd) {
     const std::string block(1u << 16, 'x');
     for (;;) {
       pollfd wait{fd, POLLOUT, 0};
@@ -348,7 +348,7 @@ TEST(Egress, ASlowReaderSlowsItsServerDown) {
 }
 
 TEST(Egress, PassesAResetOn) {
-  Server server([](int fd) {
+  TestServer server([](int fd) {
     read_exactly(fd, 1);
     const linger now{1, 0};
     ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
@@ -365,7 +365,7 @@ TEST(Egress, PassesAResetOn) {
 }
 
 TEST(Egress, CarriesAThousandConnectionsAtOnce) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"localhost", server.port(), true}});
   std::vector<UniqueFd> clients;
@@ -406,7 +406,7 @@ TEST(Egress, ASupervisorThatIsBehindMissesNoReport) {
 }
 
 TEST(Egress, ConnectionsBeyondTheLimitWaitForAFreePlace) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"localhost", server.port(), true}});
   std::vector<UniqueFd> clients;
@@ -428,7 +428,7 @@ TEST(Egress, ConnectionsBeyondTheLimitWaitForAFreePlace) {
 }
 
 TEST(Egress, ANewProcessTakesTheSameListener) {
-  Server server(echo);
+  TestServer server(echo);
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"localhost", server.port(), true}});
   const UniqueFd open = sandbox.connect();
@@ -508,7 +508,7 @@ std::string output_of(const Namespace& inside, const std::vector<std::string>& a
 TEST(Egress, CurlReachesWhatIsApprovedAndNothingElse) {
   const auto inside = Namespace::make();
   if (!inside) GTEST_SKIP() << "this user may not make a network namespace";
-  Server server([](int fd) {
+  TestServer server([](int fd) {
     std::string head;
     while (head.find("\r\n\r\n") == std::string::npos) {
       const std::string byte = read_exactly(fd, 1);

@@ -144,7 +144,7 @@ bool has_ended(int fd) {
   return wait_readable(fd) && ::recv(fd, &byte, 1, 0) <= 0;
 }
 
-Server::Server(std::function<void(int)> serve, const std::string& address)
+TestServer::TestServer(std::function<void(int)> serve, const std::string& address)
     : listening_(listen_on(address)) {
   std::tie(stop_read_, stop_write_) = make_pipe();
   thread_ = std::thread([this, serve = std::move(serve)] {
@@ -162,7 +162,7 @@ Server::Server(std::function<void(int)> serve, const std::string& address)
   });
 }
 
-Server::~Server() {
+TestServer::~TestServer() {
   stop_write_.reset();
   thread_.join();
 }

@@ -44,10 +44,10 @@ std::string read_all(int fd);
 bool has_ended(int fd);
 
 // A server that answers every connection by `serve` on a thread of its own until destroyed.
-class Server {
+class TestServer {
  public:
-  explicit Server(std::function<void(int)> serve, const std::string& address = "127.0.0.1");
-  ~Server();
+  explicit TestServer(std::function<void(int)> serve, const std::string& address = "127.0.0.1");
+  ~TestServer();
   std::uint16_t port() const { return listening_.port; }
   int connections() const { return connections_; }
 

@@ -1,0 +1,247 @@
+// The loop with a name server that an attacker owns, and with limits short enough to run into.
+
+#include "supervisor/egress/server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <asio/post.hpp>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "support.h"
+
+namespace sharkcage::egress::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Answers the n-th question for a name with its n-th list; keeps quiet when there is none.
+class ScriptedResolver : public Resolver {
+ public:
+  explicit ScriptedResolver(asio::io_context& loop) : loop_(loop) {}
+
+  void script(const std::string& name, std::vector<std::vector<std::string>> answers) {
+    answers_[name] = std::move(answers);
+  }
+
+  void resolve(const std::string& name, std::function<void(Resolution)> done) override {
+    auto& answers = answers_[name];
+    const auto question = static_cast<std::size_t>(questions_++);
+    if (question >= answers.size()) {
+      unanswered_.push_back(std::move(done));
+      return;
+    }
+    Resolution resolution;
+    for (const std::string& text : answers[question]) {
+      resolution.addresses.push_back(Address::parse(text).value());
+    }
+    if (resolution.addresses.empty()) resolution.error = "no such name";
+    asio::post(loop_, [done = std::move(done), resolution] { done(resolution); });
+  }
+
+  int questions() const { return questions_; }
+
+ private:
+  asio::io_context& loop_;
+  std::map<std::string, std::vector<std::vector<std::string>>> answers_;
+  std::vector<std::function<void(Resolution)>> unanswered_;
+  std::atomic<int> questions_{0};
+};
+
+class Running {
+ public:
+  explicit Running(EgressLimits limits = {}) : resolver(loop_) {
+    auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
+    control_ = std::move(ours);
+    server_.emplace(loop_, std::move(theirs), resolver, limits);
+    server_->start(Ready{}, [this] { loop_.stop(); });
+  }
+  ~Running() {
+    control_.reset();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  // After the resolver was scripted.
+  void start() {
+    thread_ = std::thread([this] { loop_.run(); });
+  }
+
+  std::uint16_t listen(std::vector<HostRule> hosts) {
+    const Listening listening = listen_on();
+    Listen order;
+    order.id = ++last_id_;
+    order.token = kToken;
+    order.hosts = std::move(hosts);
+    const int fd = listening.socket.get();
+    send_with_fds(control_.get(), order_to_text(order), std::span(&fd, 1));
+    return listening.port;
+  }
+
+  void send(const std::string& text) { send_with_fds(control_.get(), text, {}); }
+
+  Connection next_connection() {
+    for (;;) {
+      std::string packet(kMaxMessage, '\0');
+      pollfd wait{control_.get(), POLLIN, 0};
+      if (::poll(&wait, 1, 10000) <= 0) break;
+      std::vector<UniqueFd> fds;
+      const ssize_t size = recv_with_fds(control_.get(), packet.data(), packet.size(), fds);
+      if (size <= 0) break;
+      const Event event = event_from_text({packet.data(), static_cast<std::size_t>(size)});
+      if (const auto* connection = std::get_if<Connection>(&event)) return *connection;
+    }
+    ADD_FAILURE() << "no event came";
+    return {};
+  }
+
+ private:
+  asio::io_context loop_{1};
+
+ public:
+  ScriptedResolver resolver;
+
+ private:
+  UniqueFd control_;
+  std::optional<Server> server_;
+  std::uint64_t last_id_ = 0;
+  std::thread thread_;
+};
+
+UniqueFd connected(std::uint16_t port) {
+  return connect_to("127.0.0.1", port);
+}
+
+TEST(Server, ARebindingNameIsJudgedAtEveryAnswerAndAskedOnce) {
+  TestServer server(echo);
+  Running running;
+  running.resolver.script(
+      "rebind.example",
+      {{"127.0.0.1"}, {"::ffff:127.0.0.1", "64:ff9b::127.0.0.1", "0.0.0.0", "::1"}});
+  running.start();
+  const std::uint16_t port = running.listen({{"rebind.example", server.port(), false}});
+  const UniqueFd first = connected(port);
+  EXPECT_EQ(ask(first.get(), request("rebind.example", server.port())), 2);
+  EXPECT_EQ(running.resolver.questions(), 1);
+  EXPECT_EQ(running.next_connection().address, "127.0.0.1");
+  const UniqueFd second = connected(port);
+  EXPECT_EQ(ask(second.get(), request("rebind.example", server.port())), 2);
+  EXPECT_EQ(running.resolver.questions(), 2);
+  for (int i = 0; i < 4; ++i) {
+    const Connection event = running.next_connection();
+    EXPECT_EQ(event.decision, Decision::kBlock) << event.address;
+    EXPECT_EQ(event.phase, Phase::kClose) << event.address;
+  }
+  EXPECT_EQ(server.connections(), 0);
+}
+
+TEST(Server, WhatWasJudgedIsWhatIsDialled) {
+  // The first answer is good; were the name asked again for the dial, the second would send it
+  // elsewhere.
+  TestServer wanted(echo);
+  TestServer other([](int fd) { write_text(fd, "other"); }, "::1");
+  Running running;
+  running.resolver.script("rebind.example", {{"127.0.0.1"}, {"::1"}});
+  running.start();
+  const std::uint16_t port = running.listen({{"rebind.example", wanted.port(), true}});
+  const UniqueFd client = connected(port);
+  ASSERT_EQ(ask(client.get(), request("rebind.example", wanted.port())), 0);
+  write_text(client.get(), "x");
+  EXPECT_EQ(read_exactly(client.get(), 1), "x");
+  EXPECT_EQ(running.resolver.questions(), 1);
+  EXPECT_EQ(wanted.connections(), 1);
+  EXPECT_EQ(other.connections(), 0);
+}
+
+TEST(Server, ARefusedNameIsNeverAsked) {
+  Running running;
+  running.start();
+  const std::uint16_t port = running.listen({{"a.example", 443, false}, {"10.0.0.0/8", 443, true}});
+  const UniqueFd client = connected(port);
+  EXPECT_EQ(ask(client.get(), request("secret-bytes.evil.example", 443)), 2);
+  EXPECT_EQ(running.resolver.questions(), 0);
+}
+
+TEST(Server, TheNextAddressIsTriedWhenOneFails) {
+  TestServer server(echo);
+  Running running;
+  // Nobody listens on the other loopback addresses; the metadata address is skipped, not dialled.
+  running.resolver.script("many.example", {{"169.254.169.254", "127.0.0.2", "127.0.0.1"}});
+  running.start();
+  const std::uint16_t port = running.listen({{"many.example", server.port(), true}});
+  const UniqueFd client = connected(port);
+  EXPECT_EQ(ask(client.get(), request("many.example", server.port())), 0);
+  const Connection metadata = running.next_connection();
+  EXPECT_EQ(metadata.decision, Decision::kBlock);
+  EXPECT_THAT(metadata.reason, HasSubstr("metadata"));
+  const Connection open = running.next_connection();
+  const Connection refused = running.next_connection();
+  EXPECT_EQ(open.address, "127.0.0.2");
+  EXPECT_EQ(refused.reason, "Connection refused");
+  EXPECT_EQ(refused.connection, open.connection);
+  EXPECT_EQ(running.next_connection().address, "127.0.0.1");
+}
+
+TEST(Server, AClientThatNeverSpeaksIsPutOut) {
+  EgressLimits limits;
+  limits.handshake = std::chrono::milliseconds(50);
+  Running running(limits);
+  running.start();
+  const std::uint16_t port = running.listen({{"a.example", 443, false}});
+  const UniqueFd silent = connected(port);
+  EXPECT_TRUE(has_ended(silent.get()));
+  EXPECT_THAT(running.next_connection().reason, HasSubstr("handshake"));
+  const UniqueFd slow = connected(port);
+  write_text(slow.get(), "\x05");
+  EXPECT_TRUE(has_ended(slow.get()));
+  EXPECT_THAT(running.next_connection().reason, HasSubstr("handshake"));
+}
+
+TEST(Server, ANameServerThatKeepsQuietIsNoAnswer) {
+  EgressLimits limits;
+  limits.resolve = std::chrono::milliseconds(50);
+  Running running(limits);
+  running.resolver.script("quick.example", {});
+  running.start();
+  const std::uint16_t port = running.listen({{"*.example", 443, false}});
+  for (int i = 0; i < 5; ++i) {
+    const UniqueFd client = connected(port);
+    EXPECT_EQ(ask(client.get(), request("slow.example", 443)), 4);
+    EXPECT_THAT(running.next_connection().reason, HasSubstr("unresolvable"));
+  }
+  // No more of them are asked at once than one sandbox may.
+  EXPECT_EQ(running.resolver.questions(), 2);
+}
+
+TEST(Server, AnIdleConnectionEnds) {
+  TestServer server(echo);
+  EgressLimits limits;
+  limits.idle = std::chrono::milliseconds(100);
+  Running running(limits);
+  running.start();
+  const std::uint16_t port = running.listen({{"localhost", server.port(), true}});
+  const UniqueFd client = connected(port);
+  ASSERT_EQ(ask(client.get(), request("localhost", server.port())), 0);
+  EXPECT_TRUE(has_ended(client.get()));
+  running.next_connection();
+  EXPECT_THAT(running.next_connection().reason, HasSubstr("idle"));
+}
+
+TEST(Server, AnOrderThatIsNoneEndsTheProcess) {
+  for (const char* text : {"{}", "nonsense", "{\"order\":\"close\",\"id\":\"1\"}"}) {
+    asio::io_context loop(1);
+    ScriptedResolver resolver(loop);
+    auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
+    Server server(loop, std::move(theirs), resolver, {});
+    server.start(Ready{}, [] {});
+    send_with_fds(ours.get(), text, {});
+    EXPECT_ANY_THROW(loop.run()) << text;
+  }
+}
+
+}  // namespace
+}  // namespace sharkcage::egress::testing
