@@ -1,23 +1,141 @@
-# install.sh --test: the same set-up as --try, then all tests. POSIX sh, sourced.
+# ./install.sh --test: the same set-up as --try, then all tests. Sourced by install.sh. POSIX sh.
 # shellcheck shell=sh
 
-test_packages="$build_packages libgtest-dev libgmock-dev"
+test_packages="$build_packages libgtest-dev libgmock-dev curl python3"
+# A test that takes longer hangs.
+test_timeout=300
 
-# The plain closing line of a ctest run: "N passed, N failed".
-count_tests() {
-  awk '/tests passed, .* tests failed out of/ { failed = $4; total = $NF }
-       END { printf "%d passed, %d failed\n", total - failed, failed }' "$1"
+passed=0
+failed=0
+# The ordinary user of this run, and what it needs removed at the end.
+other_user=
+logs=
+
+clean_up_tests() {
+  trap - EXIT INT TERM HUP
+  [ -z "$other_user" ] || userdel -rf "$other_user" >/dev/null 2>&1 || true
+  [ -z "$logs" ] || rm -rf "$logs"
+}
+
+# add_counts LOG: adds what ctest or node --test says at its end. A log without such an end is a failure.
+add_counts() {
+  counts=$(awk '
+    /% tests passed, [0-9]+ tests? failed out of [0-9]+/ { f = $4; p = $NF - $4; found = 1 }
+    $2 == "pass" && ($1 == "#" || $1 == "ℹ") { p = $3; found = 1 }
+    $2 == "fail" && ($1 == "#" || $1 == "ℹ") { f = $3 }
+    END { if (found) print p + 0, f + 0; else print 0, 1 }' "$1")
+  passed=$((passed + ${counts% *}))
+  failed=$((failed + ${counts#* }))
+  say "-> ${counts% *} passed, ${counts#* } failed"
+  if [ "${counts#* }" = 0 ] && [ "$2" != 0 ]; then
+    say "-> but it ended with status $2"
+    failed=$((failed + 1))
+  fi
+}
+
+# suite NAME COMMAND…: a group of tests with its output shown as it comes.
+suite() {
+  headline "$1"
+  log=$logs/log
+  shift
+  rm -f "$logs/status"
+  { "$@" 2>&1 && echo 0 >"$logs/status" || echo $? >"$logs/status"; } | tee "$log"
+  add_counts "$log" "$(cat "$logs/status")"
+}
+
+run_ctest() {
+  ctest --test-dir "build/$1" --output-on-failure --no-tests=error --timeout "$test_timeout" \
+    -j "$(nproc)" --progress
 }
 
 run_all_tests() {
+  logs=$(mktemp -d)
+  trap clean_up_tests EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  headline "Packages"
   # shellcheck disable=SC2086
-  need_packages $test_packages
+  need_packages $test_packages $(has npm || echo nodejs npm ca-certificates)
+
+  headline "Release build"
   build release ON
-  log=$(mktemp)
+  suite "Unit and integration tests" run_ctest release
+  [ "$(id -u)" != 0 ] || suite "The same as an ordinary user" run_ctest_as_user
+
+  headline "Build with AddressSanitizer and UndefinedBehaviorSanitizer"
+  build asan ON
+  suite "Unit and integration tests with the sanitizers" run_ctest asan
+
+  install_test_packages_of_npm
+  suite "Plugin" run_plugin_tests
+  suite "End to end, with the real OpenClaw" tests/e2e/run
+
+  say ""
+  say "$passed passed, $failed failed"
+  [ "$failed" = 0 ]
+}
+
+# An ordinary user that exists for this run only.
+add_other_user() {
+  other_user=sctest$$
+  useradd --create-home --shell /bin/sh "$other_user"
+}
+
+as_other_user() {
+  setpriv --reuid "$other_user" --regid "$other_user" --init-groups -- \
+    env -i PATH="$PATH" HOME="$(getent passwd "$other_user" | cut -d: -f6)" USER="$other_user" \
+    LANG="${LANG:-C.UTF-8}" "$@"
+}
+
+# The release build's tests. ctest writes its log into the build, so that place is the user's meanwhile.
+run_ctest_as_user() {
+  add_other_user
+  mkdir -p build/release/Testing
+  chown -R "$other_user" build/release/Testing
   status=0
-  ctest --test-dir build/release --output-on-failure -j "$(nproc)" >"$log" 2>&1 || status=$?
-  cat "$log"
-  count_tests "$log"
-  rm -f "$log"
-  return "$status"
+  if as_other_user test -r "$root/build/release/CTestTestfile.cmake"; then
+    as_other_user ctest --test-dir "$root/build/release" --output-on-failure --no-tests=error \
+      --timeout "$test_timeout" -j "$(nproc)" --progress || status=$?
+  else
+    with_tree_in_reach || status=$?
+  fi
+  chown -R root build/release/Testing
+  return $status
+}
+
+# Where the tree lies in a directory that the user may not enter (/root), the run gets a mount namespace in which that
+# directory holds the tree and nothing else.
+with_tree_in_reach() {
+  closed=$root
+  while ! as_other_user test -x "$(dirname "$closed")"; do closed=$(dirname "$closed"); done
+  export root closed OTHER_USER="$other_user"
+  # shellcheck disable=SC2016
+  unshare --mount sh -euc '
+    mount --bind "$root" /mnt
+    mount -t tmpfs -o mode=755 tmpfs "$closed"
+    mkdir -p "$root"
+    mount --move /mnt "$root"
+    cd "$root"
+    . packaging/common.sh
+    . packaging/test.sh
+    other_user=$OTHER_USER
+    as_other_user ctest --test-dir "$root/build/release" --output-on-failure --no-tests=error \
+      --timeout "$test_timeout" -j "$(nproc)" --progress'
+}
+
+# The pinned host with its own Node, and the plugin's compiler. Both from npm, both pinned by lock files.
+install_test_packages_of_npm() {
+  headline "npm packages of the plugin and of the end-to-end tests"
+  for folder in tests/e2e plugin; do
+    if ! npm ci --no-audit --no-fund --prefix "$folder" >"$logs/npm" 2>&1; then
+      tail -n 20 "$logs/npm"
+      say "-> npm ci failed in $folder"
+      failed=$((failed + 1))
+    fi
+  done
+}
+
+run_plugin_tests() {
+  node=$(echo "$root"/tests/e2e/node_modules/node-linux-*/bin)
+  (cd plugin && PATH="$node:$PATH" && npm run lint && npm run build && npm test)
 }
