@@ -36,9 +36,10 @@ using namespace std::chrono_literals;
 // serves many commits.
 constexpr auto kSealFlushInterval = 10ms;
 // The write-ahead log is copied into the database once it is this long, in pages of 4 KiB …
-constexpr int kCheckpointPages = 1000;
-// … and by the writer itself, which stops its growth, where that was not enough under steady load.
-constexpr int kCheckpointPagesAtMost = 16384;
+constexpr int kCheckpointPages = 512;
+// … and by the writer itself, which stops its growth, where that was not enough under steady load:
+// only when nobody appends meanwhile can it begin anew from its start.
+constexpr int kCheckpointPagesAtMost = 2000;
 // What a queued record costs beside its text.
 constexpr std::size_t kRecordOverhead = 512;
 
@@ -124,6 +125,7 @@ class Log::Impl {
   void refuse(std::vector<Item>& group);
   void fail(const std::string& why);
   void relieve_wal();
+  void empty_wal();
 
   // The keeper thread: flushes the seal, moves the write-ahead log into the database.
   void run_keeper();
@@ -206,8 +208,8 @@ Log::Impl::Impl(const Places& places, LogOptions options)
   insert_ = std::make_unique<SQLite::Statement>(
       *database_, std::string("INSERT INTO records (") + kColumns +
                       ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  keeper_database_ =
-      std::make_unique<SQLite::Database>(path_, SQLite::OPEN_READWRITE, 0 /* ms: never waits */);
+  keeper_database_ = std::make_unique<SQLite::Database>(
+      path_, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, 0 /* ms: never waits */);
   int keep = 1;
   sqlite3_file_control(keeper_database_->getHandle(), nullptr, SQLITE_FCNTL_PERSIST_WAL, &keep);
   keeper_database_->exec("PRAGMA synchronous = FULL");
@@ -218,6 +220,7 @@ Log::Impl::Impl(const Places& places, LogOptions options)
         return SQLITE_OK;
       },
       this);
+  reserve_wal(path_);
   start_threads();
 }
 
@@ -451,6 +454,15 @@ void Log::Impl::relieve_wal() {
                             nullptr);
 }
 
+// An empty write-ahead log spares the next reader from recovering it. A reader at work prevents it,
+// which does no harm.
+void Log::Impl::empty_wal() {
+  if (!database_) return;
+  database_->setBusyTimeout(0);
+  sqlite3_wal_checkpoint_v2(database_->getHandle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
+                            nullptr);
+}
+
 void Log::Impl::wake_keeper() {
   const std::lock_guard lock(keeper_mutex_);
   seal_dirty_ = true;
@@ -510,6 +522,7 @@ void Log::Impl::close() {
     if (keeper_.joinable()) keeper_.join();
     insert_.reset();
     keeper_database_.reset();
+    empty_wal();
     database_.reset();
     seal_.reset();
     lock_.reset();  // last: whoever gets it finds everything written
