@@ -12,8 +12,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
-#include <future>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -93,6 +93,47 @@ class SignalsBlocked {
 
  private:
   sigset_t before_{};
+};
+
+}  // namespace
+
+namespace {
+
+// Where one thread waits for its record. Not a std::promise: that may not be destroyed while
+// another thread is still inside set_value, which a waiter that owns it cannot know. Not the
+// exception itself either, but its text: so no object is released by two threads.
+class Waiter {
+ public:
+  Log::Done callback() {
+    return [this](std::exception_ptr error, const Committed& committed) {
+      std::string why;
+      try {
+        if (error) std::rethrow_exception(error);
+      } catch (const std::exception& failure) {
+        why = failure.what();
+      }
+      // Told under the lock: the waiter cannot leave before this thread has let go of it.
+      const std::lock_guard lock(mutex_);
+      committed_ = committed;
+      if (error) why_ = std::move(why);
+      told_ = true;
+      changed_.notify_one();
+    };
+  }
+
+  Committed wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return told_; });
+    if (why_) throw LogError(*why_);
+    return std::move(committed_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool told_ = false;
+  std::optional<std::string> why_;
+  Committed committed_;
 };
 
 }  // namespace
@@ -301,15 +342,9 @@ void Log::Impl::record_recovery(bool torn) {
         "machine stopped while it was written, or somebody changed it";
   }
   record.payload["torn_seal"] = torn;
-  std::promise<void> promise;
-  append(std::move(record), [&](std::exception_ptr error, const Committed&) {
-    if (error) {
-      promise.set_exception(error);
-    } else {
-      promise.set_value();
-    }
-  });
-  promise.get_future().get();
+  Waiter waiter;
+  append(std::move(record), waiter.callback());
+  waiter.wait();
   // Both slots that are not the newest seal get a good one.
   if (!torn) return;
   for (int i = 0; i < 2; ++i) {
@@ -433,9 +468,10 @@ void Log::Impl::finish(std::vector<Item>& group, const std::vector<Committed>& c
 }
 
 void Log::Impl::refuse(std::vector<Item>& group) {
-  const auto error = std::make_exception_ptr(LogError(failure()));
+  const std::string why = failure();
   for (Item& item : group) {
-    if (item.done) item.done(error, {});
+    // Each its own: callers look at it on threads of theirs.
+    if (item.done) item.done(std::make_exception_ptr(LogError(why)), {});
   }
 }
 
@@ -546,15 +582,9 @@ void Log::append(Record record, Done done) {
 }
 
 Committed Log::append_and_wait(Record record) {
-  std::promise<Committed> promise;
-  impl_->append(std::move(record), [&](std::exception_ptr error, const Committed& committed) {
-    if (error) {
-      promise.set_exception(error);
-    } else {
-      promise.set_value(committed);
-    }
-  });
-  return promise.get_future().get();
+  Waiter waiter;
+  impl_->append(std::move(record), waiter.callback());
+  return waiter.wait();
 }
 
 Head Log::head() const {
