@@ -12,8 +12,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
-#include <future>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -36,9 +36,10 @@ using namespace std::chrono_literals;
 // serves many commits.
 constexpr auto kSealFlushInterval = 10ms;
 // The write-ahead log is copied into the database once it is this long, in pages of 4 KiB …
-constexpr int kCheckpointPages = 1000;
-// … and by the writer itself, which stops its growth, where that was not enough under steady load.
-constexpr int kCheckpointPagesAtMost = 16384;
+constexpr int kCheckpointPages = 512;
+// … and by the writer itself, which stops its growth, where that was not enough under steady load:
+// only when nobody appends meanwhile can it begin anew from its start.
+constexpr int kCheckpointPagesAtMost = 2000;
 // What a queued record costs beside its text.
 constexpr std::size_t kRecordOverhead = 512;
 
@@ -96,6 +97,47 @@ class SignalsBlocked {
 
 }  // namespace
 
+namespace {
+
+// Where one thread waits for its record. Not a std::promise: that may not be destroyed while
+// another thread is still inside set_value, which a waiter that owns it cannot know. Not the
+// exception itself either, but its text: so no object is released by two threads.
+class Waiter {
+ public:
+  Log::Done callback() {
+    return [this](std::exception_ptr error, const Committed& committed) {
+      std::string why;
+      try {
+        if (error) std::rethrow_exception(error);
+      } catch (const std::exception& failure) {
+        why = failure.what();
+      }
+      // Told under the lock: the waiter cannot leave before this thread has let go of it.
+      const std::lock_guard lock(mutex_);
+      committed_ = committed;
+      if (error) why_ = std::move(why);
+      told_ = true;
+      changed_.notify_one();
+    };
+  }
+
+  Committed wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return told_; });
+    if (why_) throw LogError(*why_);
+    return std::move(committed_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool told_ = false;
+  std::optional<std::string> why_;
+  Committed committed_;
+};
+
+}  // namespace
+
 class Log::Impl {
  public:
   Impl(const Places& places, LogOptions options);
@@ -124,6 +166,7 @@ class Log::Impl {
   void refuse(std::vector<Item>& group);
   void fail(const std::string& why);
   void relieve_wal();
+  void empty_wal();
 
   // The keeper thread: flushes the seal, moves the write-ahead log into the database.
   void run_keeper();
@@ -206,8 +249,8 @@ Log::Impl::Impl(const Places& places, LogOptions options)
   insert_ = std::make_unique<SQLite::Statement>(
       *database_, std::string("INSERT INTO records (") + kColumns +
                       ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  keeper_database_ =
-      std::make_unique<SQLite::Database>(path_, SQLite::OPEN_READWRITE, 0 /* ms: never waits */);
+  keeper_database_ = std::make_unique<SQLite::Database>(
+      path_, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, 0 /* ms: never waits */);
   int keep = 1;
   sqlite3_file_control(keeper_database_->getHandle(), nullptr, SQLITE_FCNTL_PERSIST_WAL, &keep);
   keeper_database_->exec("PRAGMA synchronous = FULL");
@@ -218,6 +261,7 @@ Log::Impl::Impl(const Places& places, LogOptions options)
         return SQLITE_OK;
       },
       this);
+  reserve_wal(path_);
   start_threads();
 }
 
@@ -298,15 +342,9 @@ void Log::Impl::record_recovery(bool torn) {
         "machine stopped while it was written, or somebody changed it";
   }
   record.payload["torn_seal"] = torn;
-  std::promise<void> promise;
-  append(std::move(record), [&](std::exception_ptr error, const Committed&) {
-    if (error) {
-      promise.set_exception(error);
-    } else {
-      promise.set_value();
-    }
-  });
-  promise.get_future().get();
+  Waiter waiter;
+  append(std::move(record), waiter.callback());
+  waiter.wait();
   // Both slots that are not the newest seal get a good one.
   if (!torn) return;
   for (int i = 0; i < 2; ++i) {
@@ -430,9 +468,10 @@ void Log::Impl::finish(std::vector<Item>& group, const std::vector<Committed>& c
 }
 
 void Log::Impl::refuse(std::vector<Item>& group) {
-  const auto error = std::make_exception_ptr(LogError(failure()));
+  const std::string why = failure();
   for (Item& item : group) {
-    if (item.done) item.done(error, {});
+    // Each its own: callers look at it on threads of theirs.
+    if (item.done) item.done(std::make_exception_ptr(LogError(why)), {});
   }
 }
 
@@ -448,6 +487,15 @@ void Log::Impl::fail(const std::string& why) {
 void Log::Impl::relieve_wal() {
   if (wal_pages_.load(std::memory_order_relaxed) < kCheckpointPagesAtMost) return;
   sqlite3_wal_checkpoint_v2(database_->getHandle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
+                            nullptr);
+}
+
+// An empty write-ahead log spares the next reader from recovering it. A reader at work prevents it,
+// which does no harm.
+void Log::Impl::empty_wal() {
+  if (!database_) return;
+  database_->setBusyTimeout(0);
+  sqlite3_wal_checkpoint_v2(database_->getHandle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
                             nullptr);
 }
 
@@ -510,6 +558,7 @@ void Log::Impl::close() {
     if (keeper_.joinable()) keeper_.join();
     insert_.reset();
     keeper_database_.reset();
+    empty_wal();
     database_.reset();
     seal_.reset();
     lock_.reset();  // last: whoever gets it finds everything written
@@ -533,15 +582,9 @@ void Log::append(Record record, Done done) {
 }
 
 Committed Log::append_and_wait(Record record) {
-  std::promise<Committed> promise;
-  impl_->append(std::move(record), [&](std::exception_ptr error, const Committed& committed) {
-    if (error) {
-      promise.set_exception(error);
-    } else {
-      promise.set_value(committed);
-    }
-  });
-  return promise.get_future().get();
+  Waiter waiter;
+  impl_->append(std::move(record), waiter.callback());
+  return waiter.wait();
 }
 
 Head Log::head() const {

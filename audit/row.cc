@@ -47,17 +47,15 @@ void append_escape(std::string& out, char c) {
 }
 
 // Copies runs of ordinary characters at once: verification spends its time here.
-void append_string(std::string& out, std::string_view text) {
-  out += '"';
+void append_text(std::string& out, std::string_view text) {
   std::size_t from = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (plain(text[i])) continue;
-    out.append(text, from, i - from);
+    out.append(text.data() + from, i - from);
     append_escape(out, text[i]);
     from = i + 1;
   }
-  out.append(text, from);
-  out += '"';
+  out.append(text.data() + from, text.size() - from);
 }
 
 void append_number(std::string& out, std::int64_t number) {
@@ -69,33 +67,26 @@ void append_number(std::string& out, std::int64_t number) {
 }  // namespace
 
 void append_canonical(std::string& out, const Row& row) {
-  out += "{\"agent\":";
-  append_string(out, row.agent);
-  out += ",\"call\":";
-  append_string(out, row.call);
-  out += ",\"decision\":";
-  append_string(out, row.decision);
-  out += ",\"kind\":";
-  append_string(out, row.kind);
-  out += ",\"payload\":";
-  out += row.payload;
-  out += ",\"policy\":";
-  append_string(out, row.policy);
-  out += ",\"prev_hash\":";
-  append_string(out, row.prev_hash);
-  out += ",\"reason\":";
-  append_string(out, row.reason);
-  out += ",\"seq\":";
+  const auto field = [&out](std::string_view name, std::string_view value) {
+    out.append(name);
+    append_text(out, value);
+  };
+  field("{\"agent\":\"", row.agent);
+  field("\",\"call\":\"", row.call);
+  field("\",\"decision\":\"", row.decision);
+  field("\",\"kind\":\"", row.kind);
+  out.append("\",\"payload\":");
+  out.append(row.payload);
+  field(",\"policy\":\"", row.policy);
+  field("\",\"prev_hash\":\"", row.prev_hash);
+  field("\",\"reason\":\"", row.reason);
+  out.append("\",\"seq\":");
   append_number(out, row.seq);
-  out += ",\"session\":";
-  append_string(out, row.session);
-  out += ",\"skill\":";
-  append_string(out, row.skill);
-  out += ",\"time\":";
-  append_string(out, row.time);
-  out += ",\"tool\":";
-  append_string(out, row.tool);
-  out += ",\"version\":";
+  field(",\"session\":\"", row.session);
+  field("\",\"skill\":\"", row.skill);
+  field("\",\"time\":\"", row.time);
+  field("\",\"tool\":\"", row.tool);
+  out.append("\",\"version\":");
   append_number(out, row.version);
   out += '}';
 }

@@ -2,6 +2,9 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -28,6 +31,9 @@ const char kBlockedCondition[] = SHARKCAGE_BLOCKED;
 namespace {
 
 constexpr int kBusyMilliseconds = 5000;
+// Of the write-ahead log, in bytes: what is kept at hand, and the free space from which on it is.
+constexpr std::size_t kReserve = 8u << 20;
+constexpr std::size_t kReserveNeeds = 256u << 20;
 constexpr int kApplicationId = 0x53434155;  // "SCAU"
 constexpr int kSchemaVersion = 1;
 
@@ -113,8 +119,8 @@ void require_ours(SQLite::Database& database, const std::string& path) {
 
 std::unique_ptr<SQLite::Database> open_writable(const std::string& path) {
   create_private_file(path);
-  auto database =
-      std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE, kBusyMilliseconds);
+  auto database = std::make_unique<SQLite::Database>(
+      path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kBusyMilliseconds);
   guard_against_content(*database);
   // Readers, also those that may not write the directory, need the -wal and -shm files to stay
   // (sqlite.org/wal.html, "Read-Only Databases").
@@ -144,9 +150,9 @@ std::unique_ptr<SQLite::Database> open_readable(const std::string& path) {
   // Without a -wal file nobody writes, and everything is in the database: a copy, or a backup. Then
   // SQLite need not, and with "immutable" does not, make the files that coordinate with a writer.
   const bool alone = ::access((path + "-wal").c_str(), F_OK) != 0;
-  auto database = std::make_unique<SQLite::Database>(uri_of(path, alone ? "?immutable=1" : ""),
-                                                     SQLite::OPEN_READONLY | SQLite::OPEN_URI,
-                                                     kBusyMilliseconds);
+  auto database = std::make_unique<SQLite::Database>(
+      uri_of(path, alone ? "?immutable=1" : ""),
+      SQLite::OPEN_READONLY | SQLite::OPEN_URI | SQLite::OPEN_NOMUTEX, kBusyMilliseconds);
   guard_against_content(*database);
   if (is_empty(*database)) {
     throw UserError("there is no audit log yet (" + path + " is empty)",
@@ -154,6 +160,23 @@ std::unique_ptr<SQLite::Database> open_readable(const std::string& path) {
   }
   require_ours(*database, path);
   return database;
+}
+
+void reserve_wal(const std::string& path) {
+  const std::string wal = path + "-wal";
+  const UniqueFd fd(::open(wal.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  struct stat status {};
+  struct statvfs system {};
+  rlimit limit{};
+  if (!fd || ::fstat(fd.get(), &status) != 0) throw_errno("open", wal);
+  if (::fstatvfs(fd.get(), &system) != 0) throw_errno("fstatvfs", wal);
+  if (::getrlimit(RLIMIT_FSIZE, &limit) != 0) throw_errno("getrlimit");
+  const auto size = static_cast<std::size_t>(status.st_size);
+  const bool room = system.f_bavail > kReserveNeeds / system.f_bsize && limit.rlim_cur > kReserve;
+  if (size >= kReserve || !room) return;
+  if (::lseek(fd.get(), 0, SEEK_END) < 0) throw_errno("lseek", wal);
+  write_all(fd.get(), std::string(kReserve - size, '\0'));
+  if (::fsync(fd.get()) != 0) throw_errno("fsync", wal);
 }
 
 std::string schema_difference(SQLite::Database& database) {

@@ -29,6 +29,11 @@ std::unique_ptr<SQLite::Database> open_writable(const std::string& path);
 // or it may not be read.
 std::unique_ptr<SQLite::Database> open_readable(const std::string& path);
 
+// Fills the write-ahead log up to a fixed size with zeros, which no reader of it takes for records:
+// a commit that overwrites blocks waits half as long as one that makes the file grow. Before
+// anything is appended. Where there is little room it does nothing. Throws system_error.
+void reserve_wal(const std::string& path);
+
 // How the schema differs from the one that `open_writable` makes: a trigger, another table, a
 // missing index. Empty if not at all. Such things change what is shown without changing a record.
 std::string schema_difference(SQLite::Database& database);
