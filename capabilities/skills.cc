@@ -407,6 +407,14 @@ std::vector<Skill> Skills::list() {
   return skills;
 }
 
+std::vector<std::pair<std::string, std::string>> Skills::sources() {
+  SQLite::Statement statement(database_->db, "SELECT name, source FROM skills ORDER BY name");
+  Rows rows(statement);
+  std::vector<std::pair<std::string, std::string>> sources;
+  while (rows.next()) sources.emplace_back(rows.text(0), rows.text(1));
+  return sources;
+}
+
 std::optional<Skill> Skills::find(const std::string& name) {
   Rows rows(database_->skill_by_name, name);
   if (!rows.next()) return std::nullopt;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "capabilities/catalogue.h"
@@ -104,6 +105,8 @@ class Skills {
   std::optional<Look> look(const std::string& name);
 
   std::vector<Skill> list();
+  // {name, source} of every skill, without reading manifests.
+  std::vector<std::pair<std::string, std::string>> sources();
   std::optional<Skill> find(const std::string& name);
   // The skill whose source directory holds `path` (which has no links in it).
   std::optional<Skill> owner_of(const std::string& path);

@@ -263,6 +263,7 @@ TEST_F(Registry, FindsTheSkillThatOwnsAPath) {
   EXPECT_EQ(skills_->owner_of(at("weather"))->name, "weather");
   EXPECT_FALSE(skills_->owner_of(at("weatherx/run.sh")));
   EXPECT_FALSE(skills_->owner_of("/"));
+  EXPECT_THAT(skills_->sources(), ElementsAre(std::pair(std::string("weather"), at("weather"))));
 }
 
 TEST_F(Registry, ANewerDatabaseIsRefused) {
