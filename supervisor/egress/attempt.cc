@@ -335,7 +335,8 @@ asio::awaitable<void> Attempt::report(Decision decision, Phase phase, std::strin
   event.duration_us = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::microseconds>(lasted).count());
   event.phase = phase;
-  co_await services_.channel.send(std::move(event));
+  Event message = std::move(event);
+  co_await services_.channel.send(std::move(message));
 }
 
 }  // namespace sharkcage::egress

@@ -61,7 +61,8 @@ asio::awaitable<void> Listener::run() {
     asio::error_code ignored;
     co_await services_.slot_freed.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
-  co_await services_.channel.send(Closed{listen_.id});
+  Event closed = Closed{listen_.id};
+  co_await services_.channel.send(std::move(closed));
 }
 
 void Listener::close() {
@@ -104,8 +105,8 @@ asio::awaitable<void> Listener::accept() {
       co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     } else if (errno == EINVAL || errno == EBADF) {
       // Somebody has shut the socket down: the sandbox stays without a network.
-      co_await services_.channel.send(
-          Failed{listen_.id, std::string("accept4: ") + std::strerror(errno)});
+      Event failed = Failed{listen_.id, std::string("accept4: ") + std::strerror(errno)};
+      co_await services_.channel.send(std::move(failed));
       co_return;
     }
     // Everything else is the end of one connection before it was accepted (accept(2)).

@@ -114,8 +114,8 @@ asio::awaitable<void> relay(asio::io_context& loop, Stream& client, Stream& upst
                  });
   traffic.down_error = ENOMEM;
   try {
-    traffic.down_error =
-        co_await pump(loop, Direction{upstream, client, buffers, traffic.down, traffic.progress});
+    const Direction down{upstream, client, buffers, traffic.down, traffic.progress};
+    traffic.down_error = co_await pump(loop, down);
   } catch (const std::bad_alloc&) {
     // The other direction still uses this frame: it is cut and waited for like after any error.
   }

@@ -29,7 +29,8 @@ void Server::start(Ready ready, std::function<void()> ended) {
 }
 
 asio::awaitable<void> Server::take_orders(Ready ready, std::function<void()> ended) {
-  co_await channel_.send(ready);
+  Event hello = ready;
+  co_await channel_.send(std::move(hello));
   for (;;) {
     auto received = co_await channel_.receive();
     if (!received) break;
@@ -39,7 +40,8 @@ asio::awaitable<void> Server::take_orders(Ready ready, std::function<void()> end
       const auto found = listeners_.find(std::get<Close>(received->order).id);
       if (found == listeners_.end()) {
         // It was never served, or its socket failed; the supervisor still waits for the answer.
-        co_await channel_.send(Closed{std::get<Close>(received->order).id});
+        Event closed = Closed{std::get<Close>(received->order).id};
+        co_await channel_.send(std::move(closed));
         continue;
       }
       found->second->close();
@@ -61,7 +63,9 @@ asio::awaitable<void> Server::listen(Listen order, UniqueFd socket) {
     refused = error.full();
   }
   if (!listener) {
-    co_await channel_.send(Failed{id, refused});
+    // A name for the event: GCC 12 copies an aggregate's temporary bitwise into a co_await's frame.
+    Event failed = Failed{id, std::move(refused)};
+    co_await channel_.send(std::move(failed));
     co_return;
   }
   listeners_[id] = listener;

@@ -144,8 +144,8 @@ bool has_ended(int fd) {
   return wait_readable(fd) && ::recv(fd, &byte, 1, 0) <= 0;
 }
 
-TestServer::TestServer(std::function<void(int)> serve, const std::string& address)
-    : listening_(listen_on(address)) {
+TestServer::TestServer(std::function<void(int)> serve, Listening listening)
+    : listening_(std::move(listening)) {
   std::tie(stop_read_, stop_write_) = make_pipe();
   thread_ = std::thread([this, serve = std::move(serve)] {
     std::vector<std::thread> workers;
@@ -239,6 +239,14 @@ UniqueFd Namespace::socket_from_inside(const std::function<UniqueFd()>& make_soc
 
 UniqueFd Namespace::listen_inside() const {
   return socket_from_inside([] { return listen_on("127.0.0.1", kProxyPort).socket; });
+}
+
+Listening Namespace::listen_inside_at(const std::string& address) const {
+  UniqueFd socket = socket_from_inside([&] { return listen_on(address).socket; });
+  sockaddr_in where{};
+  socklen_t size = sizeof where;
+  ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&where), &size);
+  return {std::move(socket), ntohs(where.sin_port)};
 }
 
 UniqueFd Namespace::connect_inside(const std::string& address, std::uint16_t port) const {

@@ -46,7 +46,9 @@ bool has_ended(int fd);
 // A server that answers every connection by `serve` on a thread of its own until destroyed.
 class TestServer {
  public:
-  explicit TestServer(std::function<void(int)> serve, const std::string& address = "127.0.0.1");
+  explicit TestServer(std::function<void(int)> serve, const std::string& address = "127.0.0.1")
+      : TestServer(std::move(serve), listen_on(address)) {}
+  TestServer(std::function<void(int)> serve, Listening listening);
   ~TestServer();
   std::uint16_t port() const { return listening_.port; }
   int connections() const { return connections_; }
@@ -71,6 +73,7 @@ class Namespace {
   int run(const std::function<int()>& body) const;
   // A listening socket on 127.0.0.1:18800 inside.
   UniqueFd listen_inside() const;
+  Listening listen_inside_at(const std::string& address) const;
   // A socket made inside and connected there.
   UniqueFd connect_inside(const std::string& address, std::uint16_t port) const;
   pid_t pid() const { return pid_; }
