@@ -6,6 +6,8 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 
+import { until } from './wait.mjs';
+
 const kStart = 90_000;
 const kTurn = 90_000;
 
@@ -18,15 +20,6 @@ async function free_port() {
   const { port } = server.address();
   await new Promise((closed) => server.close(closed));
   return port;
-}
-
-/** Waits until `condition()` is true; rejects after `timeout` with `what`. */
-export async function until(condition, timeout, what) {
-  const deadline = Date.now() + timeout;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`timed out waiting for ${what}`);
-    await new Promise((resume) => setTimeout(resume, 50));
-  }
 }
 
 export class Gateway {
@@ -192,6 +185,15 @@ export class Gateway {
     const message = this.model.script(name, steps);
     const end = await this.begin(session, message);
     if (end.state !== 'final') throw new Error(`the turn ${name} ended with ${end.state}: ${JSON.stringify(end).slice(0, 500)}`);
+    return this.model.results(name);
+  }
+
+  /** The same for a run at whose other end no person can be asked: no channel started it. */
+  async promptlessTurn(session, name, steps) {
+    const message = this.model.script(name, steps);
+    const { runId } = await this.request('agent', { message, sessionKey: session, idempotencyKey: randomUUID() });
+    const end = await this.request('agent.wait', { runId, timeoutMs: kTurn });
+    if (end.status !== 'ok') throw new Error(`the turn ${name} ended with ${JSON.stringify(end).slice(0, 500)}`);
     return this.model.results(name);
   }
 

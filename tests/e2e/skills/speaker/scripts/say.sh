@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "@NAME@ says $1 from $(hostname)"
