@@ -77,6 +77,17 @@ UniqueFd connect_unix(const std::string& path) {
   return socket;
 }
 
+namespace {
+
+[[noreturn]] void throw_remote(const Json& message) {
+  const Json& body = message.at("error");
+  throw RemoteError({body.value("code", static_cast<int>(kInternalError)),
+                     body.value("message", std::string("unknown error")),
+                     body.value("data", Json())});
+}
+
+}  // namespace
+
 Client Client::connect(const Places& places, std::string_view name) {
   UniqueFd socket;
   try {
@@ -104,8 +115,11 @@ void Client::send(const Json& message, std::span<const int> fds) {
   while (!rest.empty()) {
     const ssize_t sent = send_with_fds(socket_.get(), rest, fds);
     if (sent < 0) {
+      const int error = errno;
+      // A server that turned us away has said why.
+      if (const auto last = read_message(); last && last->contains("error")) throw_remote(*last);
       throw UserError(std::string("The connection to the supervisor is lost (") +
-                      std::strerror(errno) + ")");
+                      std::strerror(error) + ")");
     }
     fds = {};
     rest.remove_prefix(static_cast<std::size_t>(sent));
@@ -115,7 +129,12 @@ void Client::send(const Json& message, std::span<const int> fds) {
 bool Client::receive(int flags) {
   char block[65536];
   std::vector<UniqueFd> fds;
-  const ssize_t got = recv_with_fds(socket_.get(), block, sizeof block, fds, flags);
+  ssize_t got = recv_with_fds(socket_.get(), block, sizeof block, fds, flags);
+  // A server that closed with a request of ours unread resets the connection. The error is told once,
+  // before what it had sent.
+  if (got < 0 && errno == ECONNRESET) {
+    got = recv_with_fds(socket_.get(), block, sizeof block, fds, flags);
+  }
   for (auto& fd : fds) fds_.push_back(std::move(fd));
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return true;
   if (got <= 0) return false;
@@ -152,12 +171,7 @@ Json Client::call(std::string_view method, Json params, std::span<const int> fds
     if (message->value("id", Json()) != Json(id) && !message->value("id", Json()).is_null()) continue;
     messages_.insert(messages_.begin(), std::make_move_iterator(notifications.begin()),
                      std::make_move_iterator(notifications.end()));
-    if (message->contains("error")) {
-      const Json& body = (*message)["error"];
-      throw RemoteError({body.value("code", static_cast<int>(kInternalError)),
-                         body.value("message", std::string("unknown error")),
-                         body.value("data", Json())});
-    }
+    if (message->contains("error")) throw_remote(*message);
     return message->value("result", Json());
   }
 }
