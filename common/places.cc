@@ -29,8 +29,13 @@ std::string xdg(const char* name, const std::string& fallback) {
 
 void create_private(const std::string& path, mode_t mode) {
   std::filesystem::create_directories(std::filesystem::path(path).parent_path());
-  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) throw_errno("mkdir", path);
-  struct stat status{};
+  if (::mkdir(path.c_str(), mode) == 0) {
+    // Whatever the umask is: peers of a system install must reach the socket.
+    if (::chmod(path.c_str(), mode) != 0) throw_errno("chmod", path);
+  } else if (errno != EEXIST) {
+    throw_errno("mkdir", path);
+  }
+  struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) throw_errno("lstat", path);
   if (!S_ISDIR(status.st_mode)) throw UserError(path + " is not a directory");
   if (status.st_uid != ::geteuid()) {
@@ -74,7 +79,8 @@ Places find_places() {
   places.run_dir = runtime.empty() ? places.state_dir + "/run" : runtime + "/sharkcage";
 
   const bool user_runs = std::filesystem::exists(places.socket());
-  const bool system_runs = ::access((std::string(kSystemRun) + "/supervisor.sock").c_str(), F_OK) == 0;
+  const bool system_runs =
+      ::access((std::string(kSystemRun) + "/supervisor.sock").c_str(), F_OK) == 0;
   if (::geteuid() == 0 || (system_runs && !user_runs)) {
     places.install = Places::Install::kSystem;
     places.config_dir = "/etc/sharkcage";
