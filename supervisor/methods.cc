@@ -59,6 +59,11 @@ std::vector<std::string> argv_of(const Params& params) {
   return argv;
 }
 
+const char* name_of(Places::Install install) {
+  static constexpr const char* kNames[] = {"home", "system", "user"};
+  return kNames[static_cast<std::size_t>(install)];
+}
+
 Json facility_json(const sandbox::Facility& facility) {
   Json out = {{"name", facility.name},
               {"ok", facility.ok},
@@ -136,7 +141,6 @@ asio::awaitable<Json> Supervisor::hello(MethodCall call) {
     throw MethodError(rpc::kVersion, "This supervisor speaks protocol version 1 only",
                       "Install the same version of Sharkcage on both sides.");
   }
-  static constexpr const char* kInstalls[] = {"home", "system", "user"};
   Json roles = Json::array();
   if (call.connection->roles.host) roles.push_back("host");
   if (call.connection->roles.operator_) roles.push_back("operator");
@@ -144,7 +148,7 @@ asio::awaitable<Json> Supervisor::hello(MethodCall call) {
                  {"server", std::string("sharkcaged ") + kVersion},
                  {"instance", instance_},
                  {"roles", roles},
-                 {"install", kInstalls[static_cast<std::size_t>(places_.install)]}};
+                 {"install", name_of(places_.install)}};
 }
 
 asio::awaitable<Json> Supervisor::status(MethodCall) {
@@ -180,6 +184,7 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
       {"server", std::string("sharkcaged ") + kVersion},
       {"instance", instance_},
       {"pid", ::getpid()},
+      {"install", name_of(places_.install)},
       {"uptime_ms", duration_cast<milliseconds>(now - started_).count()},
       {"calls", calls},
       {"sessions", sessions_.size()},
