@@ -110,6 +110,7 @@ TEST_F(Protected, WhatIsRunLaterMayBeReadButNotWritten) {
     EXPECT_NE(conflict(path, Access::kReadWrite), "") << path;
   }
   EXPECT_NE(conflict(at("home/.config/autostart/x"), Access::kReadWrite), "");
+  EXPECT_NE(conflict(at("home/.local/lib/sharkcage"), Access::kReadWrite), "");
   EXPECT_NE(conflict("/etc"), "");  // it holds /etc/shadow
 }
 
