@@ -45,6 +45,10 @@ main() {
   if [ "$scope" = system ] && [ "$(id -u)" != 0 ] && [ "$job" != try ] && [ "$job" != test ]; then
     fail "a system install needs root: sudo ./install.sh --system"
   fi
+  # For root the programs look in the places of a system install.
+  if [ "$scope" = user ] && [ "$(id -u)" = 0 ] && [ "$job" != try ] && [ "$job" != test ]; then
+    fail "a user install belongs to an ordinary user: run ./install.sh --user as that user, without sudo"
+  fi
   cd "$root"
   case $job in
     try) . packaging/try.sh && try ;;

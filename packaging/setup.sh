@@ -1,8 +1,10 @@
 # ./install.sh and ./install.sh --uninstall. Sourced by install.sh.
 # shellcheck shell=sh
 
+linked='sc sc-exec'
+
 # set_places system|user: where things go. The programs stand together in one folder, because they
-# find each other beside their own executable; a link to sc is on the PATH.
+# find each other beside their own executable; links to sc and sc-exec, which the plugin runs, are on the PATH.
 set_places() {
   scope=$1
   if [ "$scope" = system ]; then
@@ -16,6 +18,7 @@ set_places() {
     bin=$HOME/.local/bin
     unit=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/sharkcage.service
     state="${XDG_STATE_HOME:-$HOME/.local/state}/sharkcage ${XDG_CONFIG_HOME:-$HOME/.config}/sharkcage"
+    state="$state${XDG_RUNTIME_DIR:+ $XDG_RUNTIME_DIR/sharkcage}"
     systemctl='systemctl --user'
   fi
 }
@@ -58,12 +61,12 @@ copy_files() {
   for program in $programs; do
     install -m 755 "build/release/bin/$program" "$lib/$program"
   done
-  ln -sf "$lib/sc" "$bin/sc"
+  for program in $linked; do ln -sf "$lib/$program" "$bin/$program"; done
   rm -rf "$lib/plugin/dist"
   cp -r plugin/dist "$lib/plugin/dist"
   install -m 644 plugin/openclaw.plugin.json plugin/package.json "$lib/plugin/"
   say "Installed in $lib: $programs, plugin/"
-  say "Linked $bin/sc"
+  say "Linked in $bin: $linked"
 }
 
 # With systemd the unit starts the supervisor now and at every boot (system) or login (user).
@@ -96,8 +99,8 @@ say_what_next() {
   systemd_runs || say "  sc start                            start the supervisor"
   say "  sc doctor                           check this machine"
   say "  sc skill add examples/skills/notes  register a skill; then: sc approve notes"
-  say "  sc run -- ls                        run a command in a sandbox"
-  say "  OpenClaw: add $lib/plugin to plugins.load.paths (INSTALL.md)"
+  say "  sc run --workspace examples -- ls   run a command in a sandbox"
+  say "  OpenClaw: add $lib/plugin to plugins.load.paths; see docs/openclaw.md"
 }
 
 uninstall_all() {
@@ -112,10 +115,11 @@ uninstall_all() {
     say "Removed $unit"
   fi
   if [ -x "$lib/sc" ]; then "$lib/sc" stop || true; fi
-  if [ "$(readlink "$bin/sc" 2>/dev/null)" = "$lib/sc" ]; then
-    rm -f "$bin/sc"
-    say "Removed $bin/sc"
-  fi
+  for program in $linked; do
+    [ "$(readlink "$bin/$program" 2>/dev/null)" = "$lib/$program" ] || continue
+    rm -f "$bin/$program"
+    say "Removed $bin/$program"
+  done
   if [ -d "$lib" ]; then
     rm -rf "$lib"
     say "Removed $lib"
@@ -123,6 +127,7 @@ uninstall_all() {
   for directory in $state; do
     [ -e "$directory" ] || continue
     if [ "$purge" = yes ]; then
+      chmod -R u+rwX "$directory" # the stored copies of skills are read-only
       rm -rf "$directory"
       say "Removed $directory"
     else
