@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "audit/row.h"
 #include "common/bytes.h"
@@ -12,6 +13,8 @@
 
 namespace sharkcage::audit {
 namespace {
+
+using std::string_literals::operator""s;
 
 Row row_of(const Record& record, const std::string& payload) {
   return {static_cast<std::int64_t>(record.seq),
@@ -86,7 +89,7 @@ TEST(AuditRecord, FastFormIsTheCanonicalForm) {
   Record record = Instance::record(7);
   record.seq = 9007199254740991;
   record.time = "2026-11-21T09:30:00.000001Z";
-  record.session = std::string("a\0b\x1f\"\\\b\f\n\r\t/é😀", 20);
+  record.session = "a\0b\x1f\"\\\b\f\n\r\t/é😀"s;
   record.reason = "\u2028 \x7f";
   record.payload = {{"z", 1.5}, {"a", Json::array({nullptr, "\"", -3})}};
   record.prev_hash = kNoHash;
