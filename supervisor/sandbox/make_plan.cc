@@ -30,7 +30,8 @@ void plan_landlock(const Spec& spec, int abi, const std::vector<std::string>& ex
   auto& rules = plan.landlock_rules;
   rules.push_back({"/", rights.read | (any ? rights.execute : 0)});
   rules.push_back({"/dev", rights.device});
-  for (const std::string& path : {std::string("/dev/shm"), std::string("/tmp"), spec.policy.home}) {
+  for (const std::string& path : {std::string("/dev/shm"), std::string("/tmp"),
+                                  std::string("/var/tmp"), spec.policy.home}) {
     if (!path.empty()) rules.push_back({path, rights.write});
   }
   for (const JudgedPath& path : spec.paths) {

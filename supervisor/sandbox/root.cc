@@ -85,7 +85,7 @@ class RootPlanner {
     for (const char* name : {"/usr", "/etc", "/dev", "/proc", "/tmp", "/var", "/run"}) {
       steps_.push_back(plain(directory_step(name)));
     }
-    steps_.push_back(plain(link_step("/var/tmp", "/tmp")));
+    if (!shows_below("/var/tmp")) steps_.push_back(plain(link_step("/var/tmp", "/tmp")));
     if (spec_.policy.exec.any) {
       steps_.push_back(plain(bind_step("/usr", "/usr", kReadOnlyMount, true)));
       for (const std::string& name : prepared_.system.top_directories()) {
@@ -175,6 +175,10 @@ class RootPlanner {
     std::vector<Step> placed;
     const std::uint64_t size = spec_.policy.limits.tmp;
     placed.push_back(tmpfs_step("/tmp", 01777, size, writable_mount()));
+    // Elsewhere a link to /tmp; a grant below it needs a place of its own.
+    if (shows_below("/var/tmp")) {
+      placed.push_back(tmpfs_step("/var/tmp", 01777, size, writable_mount()));
+    }
     if (!spec_.policy.home.empty() && spec_.policy.home != "/tmp") {
       placed.push_back(tmpfs_step(spec_.policy.home, 0700, size, writable_mount()));
     }
@@ -182,6 +186,11 @@ class RootPlanner {
     std::stable_sort(placed.begin(), placed.end(),
                      [](const Step& a, const Step& b) { return a.target < b.target; });
     steps_.insert(steps_.end(), placed.begin(), placed.end());
+  }
+
+  bool shows_below(const std::string& directory) const {
+    return std::any_of(spec_.paths.begin(), spec_.paths.end(),
+                       [&](const JudgedPath& path) { return inside(path.target, directory); });
   }
 
   std::uint64_t writable_mount() const {

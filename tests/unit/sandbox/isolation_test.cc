@@ -37,6 +37,21 @@ TEST_P(Isolation, ShowsOnlyTheSystemAndTheGrants) {
   EXPECT_EQ(shell("ls -A /run").out, "");
 }
 
+TEST_P(Isolation, ShowsAGrantBelowVarTmp) {
+  // Otherwise a link to /tmp, where nothing could be mounted for it.
+  EXPECT_EQ(shell("readlink /var/tmp").out, "/tmp\n");
+  std::string path = "/var/tmp/sharkcage-grant-XXXXXX";
+  ASSERT_NE(::mkdtemp(path.data()), nullptr);
+  give_to_person(path);
+  Spec granted = spec({"/bin/sh", "-c", "echo here > " + path + "/made && ls -A /var/tmp /tmp"});
+  grant(granted, path, Access::kReadWrite);
+  const Outcome outcome = run(granted);
+  EXPECT_EQ(outcome.exit, 0) << outcome.text();
+  EXPECT_THAT(outcome.out, HasSubstr(path.substr(9) + "\n")) << outcome.text();
+  EXPECT_TRUE(fs::exists(path + "/made"));
+  fs::remove_all(path);
+}
+
 TEST_P(Isolation, HidesUsersAndSecretsOfEtc) {
   for (const char* name : {"shadow", "gshadow", "sudoers", "ssh", "gitconfig", "crontab",
                            "machine-id", "ssl/private", "hosts.allow", "fstab"}) {
