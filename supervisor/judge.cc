@@ -14,8 +14,7 @@ namespace sharkcage {
 namespace {
 
 // Rights on the file system of another user, for this thread (credentials(7)): leaving uid 0 also takes
-// CAP_DAC_OVERRIDE and its kind out of the effective set. The supplementary groups stay root's, which
-// on a system install are none (systemd) or root's own.
+// CAP_DAC_OVERRIDE and its kind out of the effective set. There are no supplementary groups (main.cc).
 class FileRights {
  public:
   FileRights(uid_t uid, gid_t gid) : gid_(::setfsgid(gid)), uid_(::setfsuid(uid)) {

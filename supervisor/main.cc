@@ -2,6 +2,7 @@
 //
 // The order matters: the launcher is started before any thread exists, the host is tested before
 // anything is served, and the lock is held before anything is written.
+#include <grp.h>
 #include <signal.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -39,8 +40,17 @@ void require_sandbox(const std::vector<sandbox::Facility>& facilities) {
   throw UserError(problem + "\n", remedy);
 }
 
+// Paths are opened with the rights of the person for whom a call is (judge.cc): root's groups would
+// add to them.
+void drop_groups() {
+  if (::geteuid() == 0 && ::getgroups(0, nullptr) > 0 && ::setgroups(0, nullptr) != 0) {
+    throw_errno("setgroups");
+  }
+}
+
 int serve() {
   ::umask(0077);
+  drop_groups();
   ::signal(SIGPIPE, SIG_IGN);
   const Places places = find_places();
   create_places(places);
