@@ -158,6 +158,10 @@ asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
     throw;
   }
 
+  if (verdict.kind == VerdictKind::kAllow && !calls_.holds(*judged)) {
+    verdict.kind = VerdictKind::kBlock;
+    verdict.reason = "The approval of \"" + verdict.skill + "\" was revoked meanwhile.";
+  }
   Json answer = {{"verdict", name_of(verdict.kind)}, {"skill", verdict.skill}};
   if (verdict.kind == VerdictKind::kBlock) {
     answer["reason"] = verdict.reason;

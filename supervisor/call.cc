@@ -64,6 +64,14 @@ std::shared_ptr<Call> Calls::by_id(const std::string& id) const {
   return found == by_id_.end() ? nullptr : found->second;
 }
 
+void Calls::finish(Call& call) {
+  call.state = CallState::kFinished;
+  finished_.push_back(call.id);
+  if (finished_.size() <= kMaxFinished) return;
+  if (const auto oldest = by_id(finished_.front())) forget(*oldest);
+  finished_.pop_front();
+}
+
 void Calls::forget(const Call& call) {
   const std::string id = call.id;
   const std::string token = call.token;

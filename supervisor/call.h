@@ -48,15 +48,20 @@ struct Call {
   audit::Record record(std::string kind) const;
 };
 
-// All calls that are not over. Bounded: the oldest one that does not run is forgotten when there are
-// too many, which blocks what it would have become. One thread.
+// All calls that are not over, and the last ones that are. Bounded: the oldest one that does not run is
+// forgotten when there are too many, which blocks what it would have become. One thread.
 class Calls {
  public:
   static constexpr std::size_t kMaxCalls = 16384;
+  static constexpr std::size_t kMaxFinished = 256;
 
   std::shared_ptr<Call> create();
   std::shared_ptr<Call> by_token(const std::string& token) const;
   std::shared_ptr<Call> by_id(const std::string& id) const;
+  // False for a call that was forgotten: a revocation or another end came in between.
+  bool holds(const Call& call) const { return by_id_.contains(call.id); }
+  // Nothing more comes of it, but what is still reported of it (its connections) finds it for a while.
+  void finish(Call& call);
   void forget(const Call& call);
   std::vector<std::shared_ptr<Call>> all() const;
 
@@ -64,6 +69,7 @@ class Calls {
   std::map<std::string, std::shared_ptr<Call>> by_id_;
   std::map<std::string, std::string> id_of_token_;  // keyed by the token's digest
   std::deque<std::string> order_;
+  std::deque<std::string> finished_;
 };
 
 }  // namespace sharkcage

@@ -436,10 +436,11 @@ asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
            std::find(approved.begin(), approved.end(), variable.first) == approved.end();
   });
   command.environment = std::move(environment);
-  if (!request.connection->open()) {
-    calls_.forget(*call);
-    throw MethodError(rpc::kUnavailable, "The client is gone");
-  }
+  // What may have happened while the verdict was written.
+  const bool wanted = request.connection->open() && !stopping_;
+  if (!wanted) calls_.forget(*call);
+  if (!wanted) throw MethodError(rpc::kUnavailable, "The client is gone, or the supervisor stops");
+  if (!calls_.holds(*call)) throw MethodError(rpc::kBlocked, "The approval was revoked meanwhile");
   runner_.start(call, std::move(command), request.connection, std::move(request.fds),
                 terminal.value_or(sandbox::Terminal{}));
   co_return Json{{"call", call->id}, {"skill", call->skill}, {"policy", call->policy.digest()}};
@@ -569,11 +570,21 @@ asio::awaitable<Json> Supervisor::skill_show(MethodCall request) {
   co_return Json{{"skill", skill_json(known_skill(Params(request.params).text("name")))}};
 }
 
+// Those that run, and those that were allowed and have not started.
+void Supervisor::end_calls_of(const std::string& skill) {
+  for (const auto& call : calls_.all()) {
+    if (call->skill != skill || call->state == CallState::kRunning) continue;
+    tickets_.drop_call(call->id);
+    calls_.forget(*call);
+  }
+  runner_.cancel_skill(skill);
+}
+
 asio::awaitable<Json> Supervisor::skill_remove(MethodCall request) {
   const Skill skill = known_skill(Params(request.params).text("name"));
   co_await journal_.write(change("skill", skill.name, request.connection->peer, "removed"));
   skills_.remove(skill.name);
-  runner_.cancel_skill(skill.name);
+  end_calls_of(skill.name);
   co_return Json::object();
 }
 
@@ -604,12 +615,7 @@ asio::awaitable<Json> Supervisor::skill_revoke(MethodCall request) {
   if (!skills_.revoke(skill.name)) {
     throw MethodError(rpc::kNotFound, "The skill \"" + skill.name + "\" has no approval");
   }
-  for (const auto& call : calls_.all()) {
-    if (call->skill != skill.name || call->state == CallState::kRunning) continue;
-    tickets_.drop_call(call->id);
-    calls_.forget(*call);
-  }
-  runner_.cancel_skill(skill.name);
+  end_calls_of(skill.name);
   audit::Record record = change("approval", skill.name, request.connection->peer, "revoked");
   co_await journal_.write(std::move(record));
   co_return Json::object();

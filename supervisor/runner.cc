@@ -60,9 +60,13 @@ struct Runner::Running {
   int control() { return control_socket.native_handle(); }
 };
 
-Runner::Runner(asio::io_context& context, Processes& processes, Journal& journal,
+Runner::Runner(asio::io_context& context, Processes& processes, Journal& journal, Calls& calls,
                RunnerOptions options)
-    : context_(context), processes_(processes), journal_(journal), options_(std::move(options)) {}
+    : context_(context),
+      processes_(processes),
+      journal_(journal),
+      calls_(calls),
+      options_(std::move(options)) {}
 
 void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
                    const std::shared_ptr<Connection>& connection, std::vector<UniqueFd> stdio,
@@ -144,7 +148,7 @@ asio::awaitable<void> Runner::attend(std::shared_ptr<Running> running) {
   }
   if (running->listener != 0) processes_.close_listener(running->listener);
   host_ids_.give_back(running->host_uid);
-  running->call->state = CallState::kFinished;
+  calls_.finish(*running->call);
   running_.erase(running->call->id);
 }
 

@@ -27,7 +27,8 @@ struct RunnerOptions {
 // One thread.
 class Runner {
  public:
-  Runner(asio::io_context& context, Processes& processes, Journal& journal, RunnerOptions options);
+  Runner(asio::io_context& context, Processes& processes, Journal& journal, Calls& calls,
+         RunnerOptions options);
 
   // Starts `command` for `call`, whose verdict is durable. Notifications go to `connection`, whose end
   // ends the call. Throws MethodError when nothing was started: descriptors that may not be passed, a
@@ -59,6 +60,7 @@ class Runner {
   asio::io_context& context_;
   Processes& processes_;
   Journal& journal_;
+  Calls& calls_;
   RunnerOptions options_;
   HostIds host_ids_;
   std::map<std::string, std::shared_ptr<Running>> running_;

@@ -79,7 +79,7 @@ Supervisor::Supervisor(Places places, Config config, sandbox::Launcher launcher,
                     on_process_death(name, how);
                   },
                   [this](const egress::Connection& event) { on_connection(event); }}),
-      runner_(context_, processes_, journal_, {places_.skills_dir(), privileged_}),
+      runner_(context_, processes_, journal_, calls_, {places_.skills_dir(), privileged_}),
       authorizer_(config_, places_, skills_, sessions_, calls_, journal_),
       server_(context_, methods(),
               {[this](const Peer& peer) { return roles_of(peer, config_, privileged_); },

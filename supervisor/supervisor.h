@@ -83,6 +83,7 @@ class Supervisor {
   asio::awaitable<void> refuse(std::string kind, std::string tool, std::string reason, Json payload);
   Json skill_json(const Skill& skill);
   Skill known_skill(const std::string& name);
+  void end_calls_of(const std::string& skill);
   audit::Record change(const std::string& kind, const std::string& skill, const Peer& peer,
                        const std::string& what) const;
 
