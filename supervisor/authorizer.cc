@@ -217,6 +217,12 @@ Verdict Authorizer::judge(const ToolCall& call, const Session* session, std::str
                      "\" is not registered with Sharkcage. Register it with: sc skill add DIRECTORY";
     return verdict;
   }
+  if (!input.declared_by.empty()) {
+    // A name in a manifest must not let a tool of the host pass that no sandbox holds.
+    verdict.reason = "The tool \"" + printable(call.tool) + "\" is declared by the skill \"" +
+                     found.skill + "\", and there is no sandbox for tools that skills bring.";
+    return verdict;
+  }
   if (found.skill != kAgent) return judge_skill(found.skill, found.rule, call);
   if (!is_one_of(call.tool, kSandboxedTools)) return judge_gateway_tool(call, found.rule);
   verdict.kind = VerdictKind::kAllow;
@@ -558,6 +564,11 @@ std::vector<SkillPath> Authorizer::unregistered_paths(const Session* session) {
 }
 
 std::string Authorizer::declaring_skill(const std::string& tool) {
+  // The host's own tools keep their meaning, whatever a manifest calls its own.
+  if (is_one_of(tool, kSandboxedTools) || is_one_of(tool, kHarmlessTools) ||
+      is_one_of(tool, kFetchingTools)) {
+    return {};
+  }
   for (const auto& skill : skills_.list()) {
     for (const auto& declared : skill.manifest.tools) {
       if (declared.name == tool) return skill.name;
