@@ -57,6 +57,8 @@ const char* attempt_of(InitReport::What what) {
       return "enter the working directory";
     case InitReport::kTerminal:
       return "open a terminal with";
+    case InitReport::kDescriptors:
+      return "close what was left open";
     case InitReport::kPrivileges:
       return "give up privileges";
     case InitReport::kLandlock:

@@ -123,7 +123,9 @@ class Init {
           keep = static_cast<unsigned>(fd);
         }
       }
-      if (keep > next) ::close_range(next, keep - (keep == ~0u ? 0 : 1), 0);
+      if (keep > next && ::close_range(next, keep - (keep == ~0u ? 0 : 1), 0) != 0) {
+        fail(InitReport::kDescriptors, "");
+      }
       if (keep == ~0u) return;
       next = keep + 1;
     }
@@ -224,7 +226,10 @@ class Init {
     ::setsid();
     if (plan_.terminal) ::ioctl(stdio[0], TIOCSCTTY, 0);
     place(stdio);
-    ::close_range(3, ~0u, 0);
+    if (::close_range(3, ~0u, 0) != 0) {
+      executed_ = false;
+      ::_exit(kNotExecutable);
+    }
     for (const RlimitRule& rule : plan_.rlimits) lower_limit(rule);
     for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
     sigset_t none;

@@ -41,6 +41,7 @@ struct InitReport {
     kPivot,
     kWorkdir,
     kTerminal,
+    kDescriptors,
     kPrivileges,
     kLandlock,
     kSeccomp,

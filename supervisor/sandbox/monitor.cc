@@ -117,7 +117,10 @@ class Monitor {
       args.cgroup = static_cast<std::uint64_t>(group);
     }
     const pid_t init = sys::clone3(args);
-    if (init < 0) throw Failed("clone3", errno, namespaces_remedy(errno));
+    if (init < 0) {
+      const int error = errno;  // finding the remedy reads files
+      throw Failed("clone3", error, namespaces_remedy(error));
+    }
     if (init == 0) {
       ::close(ours.get());
       ::close(fds_.control.get());
