@@ -146,6 +146,7 @@ export class Client {
   async call(method: string, params: Json, instance?: string): Promise<Json> {
     return this.limited(method, async (signal) => {
       const connection = await this.connected();
+      signal.throwIfAborted(); // whoever asked has been told that there was no answer
       if (instance !== undefined && connection.instance !== instance) throw new InstanceChanged();
       return connection.call(method, params, signal);
     });

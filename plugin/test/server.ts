@@ -5,6 +5,9 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+// One listener for each folder.
+process.setMaxListeners(0);
+
 export type Message = Record<string, unknown> & { id?: number; method?: string };
 
 export interface TestServer {
@@ -14,9 +17,13 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
-/** A directory of its own for a test; `deep` makes its path longer than sun_path. */
+/** A directory of its own for a test, gone with the process; `deep` makes its path longer than sun_path. */
 export function makeFolder(deep = false): string {
   let folder = mkdtempSync(path.join(tmpdir(), 'sharkcage-plugin-'));
+  const top = folder;
+  process.once('exit', () => {
+    rmSync(top, { recursive: true, force: true });
+  });
   if (deep) folder = path.join(folder, 'd'.repeat(60), 'e'.repeat(60));
   mkdirSync(folder, { recursive: true });
   return folder;
