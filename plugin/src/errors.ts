@@ -23,12 +23,15 @@ export class UnreachableError extends Error {
   }
 }
 
+// By its shape and not by its class: the host loads the plugin several times, and the error may come from another copy.
+function remedyOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('remedy' in error)) return undefined;
+  return typeof error.remedy === 'string' ? error.remedy : undefined;
+}
+
 /** Whatever happened as one reason for the person who reads why a call was blocked. */
 export function reasonOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  const remedy =
-    error instanceof SupervisorError || error instanceof UnreachableError
-      ? error.remedy
-      : undefined;
+  const message = (error instanceof Error ? error.message : String(error)).replace(/\.$/, '');
+  const remedy = remedyOf(error);
   return remedy === undefined ? `Sharkcage: ${message}` : `Sharkcage: ${message}. ${remedy}`;
 }

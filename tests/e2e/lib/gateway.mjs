@@ -8,11 +8,10 @@ import path from 'node:path';
 
 import { until } from './wait.mjs';
 
-const kStart = 90_000;
-const kTurn = 90_000;
+const kStart = 180_000;
+const kTurn = 180_000;
 
-export const kHost = path.join(import.meta.dirname, '../.cache/node_modules');
-const kEntry = path.join(kHost, 'openclaw/openclaw.mjs');
+const kEntry = path.join(import.meta.dirname, '../node_modules/openclaw/openclaw.mjs');
 
 async function free_port() {
   const server = net.createServer();
@@ -113,8 +112,9 @@ export class Gateway {
           },
         },
       },
-      agents: { defaults: { model: { primary: 'scripted/m' }, workspace: this.workspace, skipBootstrap: true } },
+      agents: { defaults: { model: { primary: 'scripted/m' }, workspace: this.workspace, skipBootstrap: true, heartbeat: { every: '0m' } } },
       update: { checkOnStart: false },
+      logging: { file: path.join(this.directory, 'openclaw.log') },
     };
   }
 
@@ -195,6 +195,17 @@ export class Gateway {
     const end = await this.request('agent.wait', { runId, timeoutMs: kTurn });
     if (end.status !== 'ok') throw new Error(`the turn ${name} ended with ${JSON.stringify(end).slice(0, 500)}`);
     return this.model.results(name);
+  }
+
+  /** The next approval prompt, as a person sees it. */
+  async prompt() {
+    const { id, request } = await this.event('plugin.approval.requested');
+    return { id, ...request };
+  }
+
+  /** A person's answer to it. */
+  async decide(id, decision) {
+    await this.request('plugin.approval.resolve', { id, decision });
   }
 
   async stop() {

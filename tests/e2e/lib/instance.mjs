@@ -94,6 +94,11 @@ export class Instance {
       .map((line) => JSON.parse(line));
   }
 
+  /** The verdict on the call to which the model gave this id. */
+  verdict(hostCall) {
+    return this.audit().find((record) => record.kind === 'verdict' && record.payload.host_call === hostCall);
+  }
+
   /**
    * Copies tests/e2e/skills/<template> to a directory of its own as the skill `name`, with every @KEY@ in it replaced, and
    * registers it. Nothing is approved.

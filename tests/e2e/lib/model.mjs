@@ -20,6 +20,10 @@ export class Model {
 
   /** Every request body, as text, in the order of arrival. */
   requests = [];
+  /** Every tool call that was answered with: {script, id, name}. */
+  calls = [];
+  /** The ids of those that the supervisor cannot have recorded. */
+  unrecorded = [];
 
   async start() {
     this.#server = http.createServer((request, response) => this.#serve(request, response));
@@ -91,6 +95,7 @@ export class Model {
         type: 'function',
         function: { name: call.name, arguments: JSON.stringify(call.args) },
       }));
+      for (const call of tool_calls) this.calls.push({ script: name, id: call.id, name: call.function.name });
       send([{ index: 0, delta: { role: 'assistant', tool_calls }, finish_reason: null }]);
       send([{ index: 0, delta: {}, finish_reason: 'tool_calls' }]);
     }

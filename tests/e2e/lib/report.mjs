@@ -32,4 +32,9 @@ export class Report {
     }
     console.log(`        (${((Date.now() - started) / 1000).toFixed(1)} s)`);
   }
+
+  /** The counts, in the form of node --test. */
+  end() {
+    console.log(`\n# pass ${this.passed}\n# fail ${this.failed}`);
+  }
 }
