@@ -7,7 +7,7 @@ import { exec } from '../lib/calls.mjs';
 export const name = "approvals: the host's own prompt";
 
 export async function run({ instance, gateway, model, report }) {
-  const session = 'agent:main:approvals';
+  const session = 'agent:main:one';
   /** Calls the skill; answers the prompt, if `decision` says that there will be one. */
   const call = async (skill, script, decision) => {
     const steps = [exec(`${path.join(instance.skills, skill)}/scripts/say.sh hello`)];

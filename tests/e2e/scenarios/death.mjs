@@ -12,7 +12,7 @@ import { until } from '../lib/wait.mjs';
 
 export const name = 'the supervisor is killed';
 
-const kSession = 'agent:main:death';
+const kSession = 'agent:main:one';
 const kLimit = 30_000;
 
 export async function run(world) {

@@ -26,13 +26,13 @@ async function privateKey({ gateway, control, model, controlModel, canary, priva
     'the tool read, with ..': read('../home/.ssh/id_rsa'),
     'the tool read, through the link': read('notes.txt'),
   };
-  const results = await gateway.turn('agent:main:key', 'key', Object.values(ways));
+  const results = await gateway.turn('agent:main:two', 'key', Object.values(ways));
   // A command holds the first part of the canary itself; the whole of it only the file.
   Object.keys(ways).forEach((way, i) => report.check(`the private key stays unread: ${way}`, results[i] !== undefined && !results[i].includes(canary), results[i]));
   const blocked = instance.audit('--blocked').filter((r) => r.payload.host_call?.startsWith('key'));
   report.check('refused reads are in sc audit --blocked', blocked.length >= 3, blocked.length);
 
-  const open = await control.turn('agent:main:key', 'openkey', [exec('cat ~/.ssh/id_rsa'), read(controlKey)]);
+  const open = await control.turn('agent:main:two', 'openkey', [exec('cat ~/.ssh/id_rsa'), read(controlKey)]);
   report.control('without hook and sandbox the command reads the key', open[0]?.includes(canary), open[0]);
   report.control('and so does the tool read', open[1]?.includes(canary), open[1]);
   report.control('and the key was sent to the model', controlModel.saw(canary));
@@ -41,7 +41,7 @@ async function privateKey({ gateway, control, model, controlModel, canary, priva
 
 async function inTheWorkspace({ gateway, report }) {
   const file = path.join(gateway.workspace, 'list.md');
-  const results = await gateway.turn('agent:main:files', 'inside', [
+  const results = await gateway.turn('agent:main:one', 'inside', [
     write('list.md', 'bread\n'),
     read('list.md'),
     edit('list.md', 'bread', 'milk'),
@@ -81,8 +81,8 @@ async function outside({ gateway, control, report }) {
     };
   };
   const [ours, open] = await Promise.all([
-    attempt(gateway, 'agent:main:files', 'outside'),
-    attempt(control, 'agent:main:files', 'outsideopen'),
+    attempt(gateway, 'agent:main:one', 'outside'),
+    attempt(control, 'agent:main:one', 'outsideopen'),
   ]);
   report.check('read fails outside the workspace', ours.read === false, ours.results[0]);
   report.check('edit fails outside the workspace', !ours.edited, ours.results[4]);

@@ -5,7 +5,7 @@ import { exec } from '../lib/calls.mjs';
 export const name = 'network: the approved service and no other';
 
 export async function run({ instance, gateway, control, approved, other, report }) {
-  const session = 'agent:main:network';
+  const session = 'agent:main:one';
   const fetcher = instance.addSkill('fetcher', 'fetcher', { PORT: approved.port });
   instance.approve('fetcher');
   const fetch = `${fetcher}/scripts/fetch.sh`;
@@ -28,6 +28,6 @@ export async function run({ instance, gateway, control, approved, other, report 
   const refused = instance.audit('--blocked', '--skill', 'fetcher').filter((r) => JSON.stringify(r).includes(`${other.port}`));
   report.check('the refused connection is in sc audit --blocked', refused.length > 0, refused);
 
-  const [open] = await control.turn('agent:main:network', 'networkopen', [exec(`${fetch} ${bad}/control`)]);
+  const [open] = await control.turn('agent:main:one', 'networkopen', [exec(`${fetch} ${bad}/control`)]);
   report.control('without hook and sandbox the other service answers', open?.includes('direct: the other service'), open);
 }

@@ -8,7 +8,7 @@ import { exec, read } from '../lib/calls.mjs';
 export const name = 'skills: approved, unapproved, changed';
 
 export async function run({ instance, gateway, control, model, report }) {
-  const session = 'agent:main:skills';
+  const session = 'agent:main:one';
   const speaker = instance.addSkill('speaker', 'speaker');
   const stranger = instance.addSkill('speaker', 'stranger');
   instance.approve('speaker');
@@ -25,7 +25,7 @@ export async function run({ instance, gateway, control, model, report }) {
   report.check('an unapproved skill is blocked', /stranger.* is not approved.*sc approve stranger/.test(refused ?? ''), refused);
   const pending = JSON.parse(instance.must('approve', '--pending', '--json'));
   report.check('its request is pending', JSON.stringify(pending).includes('"stranger"'), pending);
-  const [unasked] = await control.turn('agent:main:skills', 'unasked', [ask]);
+  const [unasked] = await control.turn('agent:main:one', 'unasked', [ask]);
   report.control('without the hook and the sandbox it just runs', unasked?.includes('stranger says hello'), unasked);
   instance.approve('stranger');
   const [now] = await gateway.promptlessTurn(session, 'stranger2', [ask]);

@@ -47,7 +47,7 @@ async function without({ gateway, privateKey, instance, report }, which, session
 
 async function controls({ control, canary, report }) {
   const [loose, elevated, byDefault, refused] = [
-    ...(await control.turn('agent:main:past', 'pastopen', [exec(kKey, { host: 'gateway' })])),
+    ...(await control.turn('agent:main:one', 'pastopen', [exec(kKey, { host: 'gateway' })])),
     ...(await control.turn('agent:caged:past', 'pastcaged', [
       exec(kKey, { elevated: true }),
       exec(kKey),
