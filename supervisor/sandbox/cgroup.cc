@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -17,10 +19,51 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kMount = "/sys/fs/cgroup";
+// Where the supervisor and its children are, if its own group had to be emptied.
+constexpr const char* kLeaf = "/sharkcage-supervisor";
 
 bool write_value(const std::string& path, const std::string& value) {
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   return file && ::write(file.get(), value.data(), value.size()) >= 0;
+}
+
+// A launcher that is started again finds itself where the first one went.
+std::string without_leaf(const std::string& path) {
+  const std::size_t leaf = std::char_traits<char>::length(kLeaf);
+  return path.ends_with(kLeaf) ? path.substr(0, path.size() - leaf) : path;
+}
+
+// Of those that limit a sandbox.
+bool has_controllers(const std::string& group) {
+  std::ifstream file(group + "/cgroup.controllers");
+  for (std::string name; file >> name;) {
+    if (name == "memory" || name == "pids") return true;
+  }
+  return false;
+}
+
+// The hierarchy's own root, the only group that may hold processes and hand on controllers.
+bool is_root(const std::string& group) {
+  return ::access((group + "/cgroup.type").c_str(), F_OK) != 0;
+}
+
+std::vector<pid_t> processes_in(const std::string& group) {
+  std::vector<pid_t> found;
+  std::ifstream file(group + "/cgroup.procs");
+  for (pid_t pid = 0; file >> pid;) found.push_back(pid);
+  return found;
+}
+
+// True when `group` holds no process any more. Other programs' processes are left where they are.
+bool move_processes_down(const std::string& group) {
+  const std::vector<pid_t> processes = processes_in(group);
+  const bool alone = std::all_of(processes.begin(), processes.end(),
+                                 [](pid_t pid) { return pid == ::getpid() || pid == ::getppid(); });
+  if (!alone) return false;
+  const std::string leaf = group + kLeaf;
+  if (!processes.empty() && ::mkdir(leaf.c_str(), 0755) != 0 && errno != EEXIST) return false;
+  for (const pid_t pid : processes) write_value(leaf + "/cgroup.procs", std::to_string(pid));
+  return processes_in(group).empty();
 }
 
 // This process's own groups by controller (cgroups(7), /proc/pid/cgroup); "" is the v2 hierarchy.
@@ -38,7 +81,7 @@ const std::map<std::string, std::string>& own_groups() {
         found[names] = std::string(kMount) + "/" + names + (path == "/" ? "" : path);
       } else if (names.empty() &&
                  ::access((std::string(kMount) + "/cgroup.controllers").c_str(), F_OK) == 0) {
-        found[""] = kMount + (path == "/" ? "" : path);
+        found[""] = kMount + (path == "/" ? "" : without_leaf(path));
       }
     }
     return found;
@@ -51,7 +94,6 @@ const std::map<std::string, std::string>& own_groups() {
 ControlGroup::ControlGroup(const std::string& name, const Limits& limits) {
   for (const auto& [controller, parent] : own_groups()) {
     Group group{parent, parent + "/" + name, controller.empty()};
-    if (group.unified) write_value(parent + "/cgroup.subtree_control", "+memory +pids");
     if (::mkdir(group.path.c_str(), 0755) != 0) continue;
     groups_.push_back(group);
     limit(group, controller, limits);
@@ -95,6 +137,17 @@ void ControlGroup::leave() const {
       throw_errno("write", group.parent + "/tasks");
     }
   }
+}
+
+void make_room_for_groups() {
+  const auto own = own_groups().find("");
+  if (own == own_groups().end() || !has_controllers(own->second)) return;
+  // Not before the group is empty: "pids" alone would be accepted, and make the group a threaded
+  // one, in which no sandbox can be born.
+  if (!is_root(own->second) && !move_processes_down(own->second)) return;
+  // One by one: a controller that is not there would refuse the other, too.
+  write_value(own->second + "/cgroup.subtree_control", "+memory");
+  write_value(own->second + "/cgroup.subtree_control", "+pids");
 }
 
 void remove_stale_groups(const std::string& prefix) {

@@ -48,6 +48,12 @@ class ControlGroup {
   std::vector<std::string> controllers_;
 };
 
+// Makes this process's own v2 group able to have groups with limits below it. The kernel refuses
+// that to one that holds processes (cgroups(7), "no internal processes"), so the supervisor and its
+// launcher move into a group of their own below it: only where they are alone, as in a unit of
+// systemd. Does nothing elsewhere.
+void make_room_for_groups();
+
 // Removes groups named `prefix`* that hold no process: what a killed monitor left.
 void remove_stale_groups(const std::string& prefix);
 

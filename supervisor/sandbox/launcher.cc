@@ -31,6 +31,7 @@ class Launcher {
     std::tie(lifeline_, life_) = make_pipe();
     block_signals();
     raise_descriptor_limit();
+    make_room_for_groups();
     prepared_.filter_any = build_filter(true);
     prepared_.filter_scoped = build_filter(false);
     prepared_.landlock_abi = landlock_abi();
