@@ -22,7 +22,7 @@ tidy_up() {
 
 # Root's sandboxes reach the workspace through an idmapped mount, which overlayfs (containers) lacks.
 throwaway_directory() {
-  for parent in "${TMPDIR:-/tmp}" /var/tmp /dev/shm; do
+  for parent in "${TMPDIR:-/tmp}" /var/tmp; do
     if [ "$(id -u)" = 0 ] && [ "$(stat -f -c %T "$parent" 2>/dev/null)" = overlayfs ]; then continue; fi
     mktemp -d "$parent/sharkcage-try.XXXXXX" && return 0
   done
@@ -30,7 +30,8 @@ throwaway_directory() {
 }
 
 set_up_instance() {
-  place=$(throwaway_directory) || fail "there is no directory for a throwaway instance"
+  place=$(throwaway_directory) ||
+    fail "root's sandboxes cannot use overlayfs, which /tmp and /var/tmp are on: set TMPDIR to a directory on ext4, xfs or btrfs, or run this as an ordinary user"
   place=$(CDPATH='' cd -- "$place" && pwd -P)
   export SHARKCAGE_HOME="$place/instance" HOME="$place/home"
   unset XDG_CONFIG_HOME XDG_STATE_HOME XDG_RUNTIME_DIR
