@@ -27,8 +27,22 @@ Json response(const Json& id, Json result) {
   return {{"jsonrpc", "2.0"}, {"id", id}, {"result", std::move(result)}};
 }
 
+namespace {
+
+// An error may quote what it is about, which may be as long as a line. People read less.
+constexpr std::size_t kMaxMessage = 4096;
+
+std::string shortened(const std::string& text) {
+  if (text.size() <= kMaxMessage) return text;
+  std::size_t end = kMaxMessage;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0u) == 0x80u) --end;  // UTF-8
+  return text.substr(0, end) + " …";
+}
+
+}  // namespace
+
 Json error_response(const Json& id, const Error& error) {
-  Json body = {{"code", error.code}, {"message", error.message}};
+  Json body = {{"code", error.code}, {"message", shortened(error.message)}};
   if (!error.data.is_null()) body["data"] = error.data;
   return {{"jsonrpc", "2.0"}, {"id", id}, {"error", std::move(body)}};
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -30,30 +31,37 @@ constexpr std::chrono::milliseconds kAcceptPause{100};
 
 bool may(const Roles& roles, Role needed) {
   switch (needed) {
-    case Role::kAny: return true;
-    case Role::kHost: return roles.host;
-    case Role::kOperator: return roles.operator_;
-    case Role::kEither: return roles.host || roles.operator_;
+    case Role::kAny:
+      return true;
+    case Role::kHost:
+      return roles.host;
+    case Role::kOperator:
+      return roles.operator_;
+    case Role::kEither:
+      return roles.host || roles.operator_;
   }
   return false;
 }
 
 const char* name_of(Role role) {
   switch (role) {
-    case Role::kHost: return "host";
-    case Role::kOperator: return "operator";
-    default: return "host or operator";
+    case Role::kHost:
+      return "host";
+    case Role::kOperator:
+      return "operator";
+    default:
+      return "host or operator";
   }
 }
 
 // A Unix socket bound to a path of any length (through the directory's descriptor, unix(7)).
 UniqueFd bind_unix(const std::string& path, mode_t mode) {
   const std::filesystem::path whole(path);
-  const UniqueFd folder(
-      ::open(whole.parent_path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd folder(::open(whole.parent_path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!folder) throw_errno("open", whole.parent_path().string());
   const std::string name = whole.filename().string();
-  if (::unlinkat(folder.get(), name.c_str(), 0) != 0 && errno != ENOENT) throw_errno("unlink", path);
+  if (::unlinkat(folder.get(), name.c_str(), 0) != 0 && errno != ENOENT)
+    throw_errno("unlink", path);
 
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -73,6 +81,13 @@ UniqueFd bind_unix(const std::string& path, mode_t mode) {
   return socket;
 }
 
+// The other half is for calls, the log and the registry.
+std::size_t connection_limit() {
+  rlimit descriptors{};
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) throw_errno("getrlimit", "RLIMIT_NOFILE");
+  return std::min<std::size_t>(Server::kMaxConnections, descriptors.rlim_cur / 2);
+}
+
 rpc::Error error_of(const UserError& error, int code) {
   rpc::Error out{code, error.what(), {}};
   if (!error.remedy().empty()) out.data = {{"remedy", error.remedy()}};
@@ -87,7 +102,8 @@ MethodError::MethodError(int code, const std::string& message, const std::string
 MethodError::MethodError(rpc::Error error)
     : std::runtime_error(error.message), error_(std::move(error)) {}
 
-Connection::Connection(std::uint64_t number, Peer who, Roles allowed, stream_protocol::socket socket)
+Connection::Connection(std::uint64_t number, Peer who, Roles allowed,
+                       stream_protocol::socket socket)
     : id(number), peer(who), roles(allowed), socket_(std::move(socket)) {}
 
 void Connection::send(const Json& message, std::vector<UniqueFd> fds) {
@@ -115,8 +131,7 @@ asio::awaitable<void> Connection::write_queue() {
     Outgoing& out = queue_.front();
     std::vector<int> numbers;
     for (const auto& fd : out.fds) numbers.push_back(fd.get());
-    const ssize_t sent =
-        send_with_fds(socket_.native_handle(), out.line, numbers, MSG_DONTWAIT);
+    const ssize_t sent = send_with_fds(socket_.native_handle(), out.line, numbers, MSG_DONTWAIT);
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       co_await socket_.async_wait(stream_protocol::socket::wait_write,
                                   asio::redirect_error(asio::use_awaitable, error));
@@ -136,7 +151,11 @@ asio::awaitable<void> Connection::write_queue() {
 }
 
 Server::Server(asio::io_context& context, std::map<std::string, Method> methods, Hooks hooks)
-    : context_(context), methods_(std::move(methods)), hooks_(std::move(hooks)), acceptor_(context) {}
+    : context_(context),
+      methods_(std::move(methods)),
+      hooks_(std::move(hooks)),
+      acceptor_(context),
+      max_connections_(connection_limit()) {}
 
 void Server::listen(const std::string& path, bool everyone) {
   acceptor_.assign(stream_protocol(), bind_unix(path, everyone ? 0666 : 0600).release());
@@ -169,6 +188,20 @@ asio::awaitable<void> Server::accept_loop() {
   }
 }
 
+// Whether one more connection can be taken: where all places are taken, the oldest connection that
+// has not said hello gives up its own, so that whoever only connects keeps nobody out.
+bool Server::make_room() {
+  if (connections_.size() < max_connections_) return true;
+  for (auto place = connections_.begin(); place != connections_.end(); ++place) {
+    const auto connection = place->second.lock();
+    if (connection && connection->greeted_) continue;
+    if (connection) connection->close();
+    connections_.erase(place);
+    return true;
+  }
+  return false;
+}
+
 void Server::admit(stream_protocol::socket socket) {
   try {
     socket.non_blocking(true);
@@ -176,18 +209,19 @@ void Server::admit(stream_protocol::socket socket) {
     const Roles roles = hooks_.roles(peer);
     auto connection =
         std::make_shared<Connection>(++last_connection_, peer, roles, std::move(socket));
-    std::string refusal;
+    rpc::Error refusal{0, "", {}};
     if (roles.none()) {
-      refusal = peer.same_namespaces
-                    ? "User id " + std::to_string(peer.uid) + " has no role here"
-                    : "The peer lives in another user or pid namespace";
-      hooks_.refused(peer, refusal);
-    } else if (connections_.size() >= kMaxConnections) {
-      refusal = "Too many connections";
+      refusal.code = rpc::kForbidden;
+      refusal.message = peer.same_namespaces
+                            ? "User id " + std::to_string(peer.uid) + " has no role here"
+                            : "The peer lives in another user or pid namespace";
+      hooks_.refused(peer, refusal.message);
+    } else if (!make_room()) {
+      refusal.code = rpc::kUnavailable;
+      refusal.message = "Too many connections";
     }
-    if (!refusal.empty()) {
-      const std::string line =
-          dump_json(rpc::error_response(nullptr, {rpc::kForbidden, refusal, {}})) + "\n";
+    if (refusal.code != 0) {
+      const std::string line = dump_json(rpc::error_response(nullptr, refusal)) + "\n";
       send_with_fds(connection->socket_.native_handle(), line, {}, MSG_DONTWAIT);
       connection->close();
       return;
@@ -201,27 +235,11 @@ void Server::admit(stream_protocol::socket socket) {
 
 asio::awaitable<void> Server::serve(std::shared_ptr<Connection> connection) {
   rpc::LineReader lines;
-  std::vector<char> block(65536);
   std::error_code error;
   while (connection->open()) {
     co_await connection->socket_.async_wait(stream_protocol::socket::wait_read,
                                             asio::redirect_error(asio::use_awaitable, error));
-    if (error) break;
-    std::vector<UniqueFd> fds;
-    const ssize_t got = recv_with_fds(connection->socket_.native_handle(), block.data(),
-                                      block.size(), fds, MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) continue;
-    if (got <= 0) break;
-    for (auto& fd : fds) connection->fds_.push_back(std::move(fd));
-    const bool fits = lines.append({block.data(), static_cast<std::size_t>(got)}) &&
-                      connection->fds_.size() <= kMaxPassedFds;
-    while (auto line = lines.next()) on_line(connection, *line);
-    if (!fits) {
-      connection->send(rpc::error_response(
-          nullptr, {rpc::kInvalidRequest, "A line is longer than 8 MiB, or carries too many descriptors",
-                    {}}));
-      break;
-    }
+    if (error || !take_block(connection, lines)) break;
   }
   // Answers that are on their way still go out; then the socket is closed.
   while (connection->open() && connection->writing_ && !error) {
@@ -234,7 +252,36 @@ asio::awaitable<void> Server::serve(std::shared_ptr<Connection> connection) {
   hooks_.closed(connection->id);
 }
 
-void Server::on_line(const std::shared_ptr<Connection>& connection, const std::string& line) {
+bool Server::take_block(const std::shared_ptr<Connection>& connection, rpc::LineReader& lines) {
+  std::vector<UniqueFd> fds;
+  const ssize_t got = recv_with_fds(connection->socket_.native_handle(), block_.data(),
+                                    block_.size(), fds, MSG_DONTWAIT);
+  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return true;
+  const bool cut = got < 0 && errno == EMSGSIZE;
+  if (got <= 0 && !cut) return false;
+  for (auto& fd : fds) connection->fds_.push_back(std::move(fd));
+  if (cut || connection->fds_.size() > kMaxPassedFds ||
+      !lines.append({block_.data(), static_cast<std::size_t>(got)})) {
+    connection->send(rpc::error_response(
+        nullptr, {rpc::kInvalidRequest,
+                  "A line is longer than 8 MiB, or carries too many descriptors",
+                  {}}));
+    return false;
+  }
+  for (auto line = lines.next(); line;) {
+    auto following = lines.next();
+    // The kernel ends a read behind the message that brought descriptors (unix(7)), so what nobody
+    // has claimed came with the last line.
+    const bool last = !following && !lines.partial();
+    on_line(connection, *line, last);
+    if (last) connection->fds_.clear();
+    line = std::move(following);
+  }
+  return true;
+}
+
+void Server::on_line(const std::shared_ptr<Connection>& connection, const std::string& line,
+                     bool last) {
   if (!connection->open()) return;
   const auto reject = [&](const Json& id, int code, const std::string& why) {
     connection->send(rpc::error_response(id, {code, why, {}}));
@@ -269,8 +316,12 @@ void Server::on_line(const std::shared_ptr<Connection>& connection, const std::s
   if (!params.is_object()) return reject(id, rpc::kInvalidParams, "params: expected an object");
   for (const auto& item : params.items()) {
     if (std::find(method.params.begin(), method.params.end(), item.key()) == method.params.end()) {
-      return reject(id, rpc::kInvalidParams, name + ": unknown member \"" + printable(item.key()) + "\"");
+      return reject(id, rpc::kInvalidParams,
+                    name + ": unknown member \"" + printable(item.key()) + "\"");
     }
+  }
+  if (!method.takes_fds && last && !connection->fds_.empty()) {
+    return reject(id, rpc::kInvalidRequest, name + " takes no descriptors");
   }
   if (connection->in_flight_ >= kMaxInFlight) {
     return reject(id, rpc::kUnavailable, "Too many requests of this connection are unanswered");

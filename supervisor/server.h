@@ -34,7 +34,8 @@ class MethodError : public std::runtime_error {
 // One client. Lives as long as a request of it runs, though its socket may be closed before.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::uint64_t number, Peer who, Roles may, asio::local::stream_protocol::socket socket);
+  Connection(std::uint64_t number, Peer who, Roles may,
+             asio::local::stream_protocol::socket socket);
 
   const std::uint64_t id;
   const Peer peer;
@@ -80,8 +81,8 @@ struct Method {
 
 class Server {
  public:
-  static constexpr std::size_t kMaxConnections = 4096;
-  static constexpr std::size_t kMaxInFlight = 256;  // requests of one connection
+  static constexpr std::size_t kMaxConnections = 4096;  // or half of this process's descriptors
+  static constexpr std::size_t kMaxInFlight = 256;      // requests of one connection
 
   struct Hooks {
     std::function<Roles(const Peer&)> roles;
@@ -91,8 +92,8 @@ class Server {
 
   Server(asio::io_context& context, std::map<std::string, Method> methods, Hooks hooks);
 
-  // Binds `path`, replacing a stale socket: the caller holds the instance's lock, so none that is alive
-  // can be there. Throws system_error.
+  // Binds `path`, replacing a stale socket: the caller holds the instance's lock, so none that is
+  // alive can be there. Throws system_error.
   void listen(const std::string& path, bool everyone);
   // No new connections; the present ones are closed.
   void stop();
@@ -101,9 +102,14 @@ class Server {
  private:
   asio::awaitable<void> accept_loop();
   asio::awaitable<void> serve(std::shared_ptr<Connection> connection);
-  void on_line(const std::shared_ptr<Connection>& connection, const std::string& line);
-  asio::awaitable<void> answer(std::shared_ptr<Connection> connection, Json id, const Method* method,
-                               MethodCall request);
+  // Reads once and handles the lines that are whole. False at the connection's end, and when it
+  // cannot go on.
+  bool take_block(const std::shared_ptr<Connection>& connection, rpc::LineReader& lines);
+  // `last`: nothing has been read behind this line.
+  void on_line(const std::shared_ptr<Connection>& connection, const std::string& line, bool last);
+  asio::awaitable<void> answer(std::shared_ptr<Connection> connection, Json id,
+                               const Method* method, MethodCall request);
+  bool make_room();
   void admit(asio::local::stream_protocol::socket socket);
 
   asio::io_context& context_;
@@ -112,6 +118,9 @@ class Server {
   asio::local::stream_protocol::acceptor acceptor_;
   std::map<std::uint64_t, std::weak_ptr<Connection>> connections_;
   std::uint64_t last_connection_ = 0;
+  std::size_t max_connections_;
+  // For all connections: what is read is handled before anything else runs.
+  std::vector<char> block_ = std::vector<char>(64u << 10);
   std::string path_;
 };
 
