@@ -373,6 +373,27 @@ asio::awaitable<Json> Supervisor::exec_prepare(MethodCall request) {
                  {"expires_ms", std::chrono::milliseconds(kTicketLife).count()}};
 }
 
+// Starts an allowed command. Where that fails nothing runs, the log says why, and the call is over.
+asio::awaitable<void> Supervisor::start(std::shared_ptr<Call> call, PreparedCommand command,
+                                        MethodCall request,
+                                        std::optional<sandbox::Terminal> terminal) {
+  std::optional<MethodError> failure;
+  try {
+    runner_.start(call, std::move(command), request.connection, std::move(request.fds),
+                  terminal.value_or(sandbox::Terminal{}));
+  } catch (const MethodError& error) {
+    failure = error;
+  }
+  if (!failure) co_return;
+  audit::Record record = call->record("outcome");
+  record.decision = "block";
+  record.reason = failure->what();
+  record.policy = call->policy.digest();
+  calls_.forget(*call);
+  co_await journal_.write(std::move(record));
+  throw *failure;
+}
+
 asio::awaitable<Json> Supervisor::exec_open(MethodCall request) {
   const Params params(request.params);
   const auto terminal = terminal_of(params);
@@ -396,8 +417,7 @@ asio::awaitable<Json> Supervisor::exec_open(MethodCall request) {
     throw MethodError(rpc::kBlocked, refusal);
   }
   if (stopping_) throw MethodError(rpc::kUnavailable, "The supervisor is stopping");
-  runner_.start(call, std::move(command), request.connection, std::move(request.fds),
-                terminal.value_or(sandbox::Terminal{}));
+  co_await start(call, std::move(command), std::move(request), terminal);
   co_return Json{{"call", call->id}};
 }
 
@@ -441,8 +461,7 @@ asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
   if (!wanted) calls_.forget(*call);
   if (!wanted) throw MethodError(rpc::kUnavailable, "The client is gone, or the supervisor stops");
   if (!calls_.holds(*call)) throw MethodError(rpc::kBlocked, "The approval was revoked meanwhile");
-  runner_.start(call, std::move(command), request.connection, std::move(request.fds),
-                terminal.value_or(sandbox::Terminal{}));
+  co_await start(call, std::move(command), std::move(request), terminal);
   co_return Json{{"call", call->id}, {"skill", call->skill}, {"policy", call->policy.digest()}};
 }
 
