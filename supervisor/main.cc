@@ -6,20 +6,27 @@
 #include <signal.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
 
+#include "capabilities/catalogue.h"
+#include "capabilities/hosts.h"
 #include "common/errors.h"
+#include "common/text.h"
 #include "supervisor/host_ids.h"
 #include "supervisor/supervisor.h"
 
 namespace sharkcage {
 namespace {
+
+constexpr rlim_t kDescriptors = 16384;
 
 // The identity that calls get, for the test of the host.
 sandbox::Identity test_identity(HostIds& ids) {
@@ -48,14 +55,37 @@ void drop_groups() {
   }
 }
 
+// What the configuration's parser does not know the form of.
+void check_config(const Config& config, const std::string& file) {
+  for (const auto& [name, host] : config.services) parse_host(host, file + ": services." + printable(name));
+  for (const auto& host : config.deny_hosts) parse_host(host, file + ": deny_hosts");
+  try {
+    Catalogue{config.capabilities};
+  } catch (const UserError& error) {
+    throw UserError(file + ": " + error.what(), error.remedy());
+  }
+}
+
+// Each connection and each call needs some; a shell's usual 1024 are soon used up.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) throw_errno("getrlimit", "RLIMIT_NOFILE");
+  if (limit.rlim_cur >= kDescriptors) return;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, kDescriptors);
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) throw_errno("setrlimit", "RLIMIT_NOFILE");
+}
+
 int serve() {
   ::umask(0077);
   drop_groups();
+  raise_descriptor_limit();
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a write beyond RLIMIT_FSIZE fails with EFBIG, which is told
   const Places places = find_places();
   create_places(places);
   const UniqueFd lock = take_lock(places);
   Config config = load_config(places.config_file());
+  check_config(config, places.config_file());
   sandbox::Launcher launcher = sandbox::Launcher::start();
   HostIds ids;
   auto facilities = sandbox::smoke_test(launcher, test_identity(ids), places.state_dir);
