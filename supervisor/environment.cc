@@ -1,5 +1,7 @@
 #include "supervisor/environment.h"
 
+#include <algorithm>
+
 #include "capabilities/variables.h"
 #include "supervisor/sandbox/spec.h"
 
@@ -7,6 +9,18 @@ namespace sharkcage {
 namespace {
 
 constexpr const char* kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+// A server that the command starts itself is inside, not behind the proxy; an approved one is
+// behind it.
+std::string addresses_inside(const Policy& policy) {
+  std::string out;
+  for (const char* address : {"127.0.0.1", "::1"}) {
+    const bool approved = std::any_of(policy.hosts.begin(), policy.hosts.end(),
+                                      [&](const HostRule& rule) { return rule.host == address; });
+    if (!approved) out += (out.empty() ? "" : ",") + std::string(address);
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -17,14 +31,14 @@ bool describes_terminal(std::string_view name) {
 
 CommandEnvironment build_environment(const EnvironmentInput& input, const Policy& policy) {
   std::map<std::string, std::string> all = {
-      {"PATH", kPath},       {"HOME", policy.home},  {"USER", input.user}, {"LOGNAME", input.user},
-      {"SHELL", "/bin/sh"},  {"LANG", "C.UTF-8"},    {"TMPDIR", "/tmp"},   {"TERM", "dumb"}};
+      {"PATH", kPath},      {"HOME", policy.home}, {"USER", input.user}, {"LOGNAME", input.user},
+      {"SHELL", "/bin/sh"}, {"LANG", "C.UTF-8"},   {"TMPDIR", "/tmp"},   {"TERM", "dumb"}};
   CommandEnvironment out;
   for (const auto& [name, value] : input.host) {
     // Terminal settings are the host's to say, though the base has them too.
     const bool reserved = is_reserved_variable(name) && !describes_terminal(name);
-    if (!is_variable_name(name) || value.find('\0') != std::string::npos || is_code_variable(name) ||
-        reserved) {
+    if (!is_variable_name(name) || value.find('\0') != std::string::npos ||
+        is_code_variable(name) || reserved) {
       out.dropped.push_back(name);
       continue;
     }
@@ -37,12 +51,11 @@ CommandEnvironment build_environment(const EnvironmentInput& input, const Policy
   if (!input.token.empty()) {
     const std::string proxy =
         "socks5h://" + input.token + ":@127.0.0.1:" + std::to_string(sandbox::kProxyPort);
-    for (const char* name : {"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy",
-                             "https_proxy"}) {
+    for (const char* name :
+         {"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy"}) {
       all[name] = proxy;
     }
-    // A server that the command starts itself is inside, not behind the proxy.
-    all["NO_PROXY"] = all["no_proxy"] = "127.0.0.1,::1";
+    all["NO_PROXY"] = all["no_proxy"] = addresses_inside(policy);
   }
   for (const auto& [name, value] : all) out.variables.push_back(name + "=" + value);
   return out;

@@ -20,8 +20,8 @@ Policy policy() {
 
 TEST(Environment, DropsVariablesThatRunCode) {
   EnvironmentInput input;
-  for (const char* name : {"LD_PRELOAD", "LD_AUDIT", "NODE_OPTIONS", "PYTHONPATH", "BASH_ENV", "PERL5OPT",
-                           "GIT_SSH_COMMAND", "SHARKCAGE_CALL", "SHARKCAGE_TICKET"}) {
+  for (const char* name : {"LD_PRELOAD", "LD_AUDIT", "NODE_OPTIONS", "PYTHONPATH", "BASH_ENV",
+                           "PERL5OPT", "GIT_SSH_COMMAND", "SHARKCAGE_CALL", "SHARKCAGE_TICKET"}) {
     input.host[name] = "/tmp/evil";
   }
   input.host["COLOUR"] = "blue";
@@ -39,6 +39,17 @@ TEST(Environment, TheHostCannotPointTheProxyOrTheHomeElsewhere) {
   EXPECT_THAT(built.variables, Contains("HOME=/home/u"));
   EXPECT_THAT(built.variables, Contains("ALL_PROXY=socks5h://t0ken:@127.0.0.1:18800"));
   for (const auto& variable : built.variables) EXPECT_THAT(variable, Not(HasSubstr("evil")));
+}
+
+TEST(Environment, AnApprovedLoopbackAddressIsBehindTheProxy) {
+  EnvironmentInput input;
+  input.token = "t0ken";
+  Policy approved = policy();
+  EXPECT_THAT(build_environment(input, approved).variables, Contains("NO_PROXY=127.0.0.1,::1"));
+  approved.hosts = {{"127.0.0.1", 8123, true}};
+  EXPECT_THAT(build_environment(input, approved).variables, Contains("NO_PROXY=::1"));
+  approved.hosts.push_back({"::1", 8123, true});
+  EXPECT_THAT(build_environment(input, approved).variables, Contains("no_proxy="));
 }
 
 TEST(Environment, WithoutANetworkThereIsNoProxy) {
