@@ -1,0 +1,198 @@
+// Invariant 6: bytes leave only through the egress, and only to what was approved.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "common/errors.h"
+#include "tests/integration/instance.h"
+
+namespace sharkcage::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+// An HTTP server on 127.0.0.1 that answers every connection with one line.
+class HttpServer {
+ public:
+  HttpServer() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* generic = reinterpret_cast<sockaddr*>(&address);
+    if (::bind(listener_.get(), generic, size) != 0 || ::listen(listener_.get(), 16) != 0 ||
+        ::getsockname(listener_.get(), generic, &size) != 0) {
+      throw_errno("bind");
+    }
+    port_ = ntohs(address.sin_port);
+    std::tie(stop_read_, stop_write_) = make_pipe();
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~HttpServer() {
+    stop_write_.reset();
+    thread_.join();
+  }
+  std::string port() const { return std::to_string(port_); }
+  int connections() const { return connections_; }
+
+ private:
+  void serve() {
+    for (;;) {
+      pollfd wanted[] = {{listener_.get(), POLLIN, 0}, {stop_read_.get(), POLLIN, 0}};
+      ::poll(wanted, 2, -1);
+      if (wanted[1].revents != 0) return;
+      const UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!client) continue;
+      ++connections_;
+      char request[4096];
+      if (::recv(client.get(), request, sizeof request, 0) <= 0) continue;
+      const std::string answer =
+          "HTTP/1.0 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n";
+      ::send(client.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+    }
+  }
+
+  UniqueFd listener_;
+  std::uint16_t port_ = 0;
+  std::atomic<int> connections_{0};
+  UniqueFd stop_read_;
+  UniqueFd stop_write_;
+  std::thread thread_;
+};
+
+class Network : public ::testing::Test {
+ protected:
+  Network() { instance_.start(); }
+  void SetUp() override {
+    if (::access("/usr/bin/curl", X_OK) != 0) GTEST_SKIP() << "curl is not installed";
+  }
+
+  void approve(const std::string& skill, const std::string& destination) const {
+    instance_.approve_skill(
+        skill,
+        Json::array(
+            {{{"capability", "network.internal"}, {"scope", {destination}}, {"reason", "test"}},
+             {{"capability", "system.exec"}, {"scope", {"curl"}}, {"reason", "test"}}}));
+  }
+  static std::vector<std::string> fetch_command(const std::string& skill, const std::string& url) {
+    return {"run", "--skill", skill, "--", "curl", "-sS", "--max-time", "30", url};
+  }
+  Output fetch(const std::string& skill, const std::string& url) const {
+    return instance_.sc(fetch_command(skill, url));
+  }
+  std::vector<Json> connections(const std::string& decision) const {
+    std::vector<Json> out;
+    for (auto& record : instance_.records("connection")) {
+      if (record.at("decision") == decision) out.push_back(std::move(record));
+    }
+    return out;
+  }
+
+  HttpServer server_;
+  Instance instance_;
+};
+
+TEST_F(Network, AnApprovedServerIsReachedAndNoOther) {
+  HttpServer other;
+  approve("caller", "localhost:" + server_.port());
+  const Output reached = fetch("caller", "http://localhost:" + server_.port() + "/");
+  EXPECT_EQ(reached.out, "hello\n") << reached.err;
+  EXPECT_EQ(server_.connections(), 1);
+
+  const auto expect_refused = [&](const std::string& url) {
+    const Output refused = fetch("caller", url);
+    EXPECT_NE(refused.status, 0) << url;
+    EXPECT_EQ(refused.out, "") << url;
+  };
+  expect_refused("http://localhost:" + other.port() + "/");
+  expect_refused("http://127.0.0.2:" + server_.port() + "/");
+  expect_refused("http://169.254.169.254/latest/meta-data/");
+  expect_refused("http://example.com/");
+  EXPECT_EQ(connections("block").size(), 4u);
+  EXPECT_TRUE(instance_.blocked_has("\"port\":" + other.port()));
+  EXPECT_TRUE(instance_.blocked_has("169.254.169.254"));
+  // The sandbox's own loopback, where nobody listens.
+  expect_refused("http://127.0.0.1:" + other.port() + "/");
+  expect_refused("http://[::1]:" + server_.port() + "/");
+  EXPECT_EQ(other.connections(), 0);
+  EXPECT_EQ(server_.connections(), 1);
+  EXPECT_GE(connections("allow").size(), 1u);
+}
+
+TEST_F(Network, AnApprovedLoopbackAddressIsTheMachines) {
+  approve("caller", "127.0.0.1:" + server_.port());
+  const Output reached = fetch("caller", "http://127.0.0.1:" + server_.port() + "/");
+  EXPECT_EQ(reached.out, "hello\n") << reached.err;
+}
+
+TEST_F(Network, TheProxyIsTheOnlyWay) {
+  approve("caller", "localhost:" + server_.port());
+  const std::string url = "http://127.0.0.1:" + server_.port() + "/";
+  const Output direct = instance_.sc(
+      {"run", "--skill", "caller", "--", "curl", "-sS", "--noproxy", "*", "--max-time", "30", url});
+  EXPECT_NE(direct.status, 0);
+  const Output without_token =
+      instance_.sc({"run", "--skill", "caller", "--", "curl", "-sS", "--max-time", "30", "--proxy",
+                    "socks5h://127.0.0.1:18800", url});
+  EXPECT_NE(without_token.status, 0);
+  const Output forged =
+      instance_.sc({"run", "--skill", "caller", "--", "curl", "-sS", "--max-time", "30", "--proxy",
+                    "socks5h://00112233445566778899aabbccddeeff@127.0.0.1:18800", url});
+  EXPECT_NE(forged.status, 0);
+  EXPECT_EQ(server_.connections(), 0);
+}
+
+TEST_F(Network, WithoutAnApprovalThereIsNone) {
+  const std::string script =
+      "cat /proc/net/dev | grep -c :; curl -sS --max-time 30 http://127.0.0.1:" + server_.port() +
+      "/; curl -sS --max-time 30 --proxy socks5h://x@127.0.0.1:18800 http://localhost:" +
+      server_.port() + "/; env";
+  const Output output = instance_.run({"/bin/sh", "-c", script});
+  EXPECT_THAT(output.out, ::testing::StartsWith("1\n"))
+      << "there is more than a loopback interface";
+  EXPECT_THAT(output.out, ::testing::Not(HasSubstr("hello")));
+  EXPECT_THAT(output.out, ::testing::Not(HasSubstr("18800")))
+      << "proxy variables without a network";
+  EXPECT_EQ(server_.connections(), 0);
+}
+
+TEST_F(Network, TwoSkillsAtOnceReachEachItsOwnServer) {
+  HttpServer other;
+  approve("first", "localhost:" + server_.port());
+  approve("second", "localhost:" + other.port());
+  const std::string mine = "http://localhost:" + server_.port() + "/";
+  const std::string theirs = "http://localhost:" + other.port() + "/";
+  Process a = instance_.spawn("sc", fetch_command("first", mine));
+  Process b = instance_.spawn("sc", fetch_command("second", theirs));
+  Process c = instance_.spawn("sc", fetch_command("first", theirs));
+  Process d = instance_.spawn("sc", fetch_command("second", mine));
+  EXPECT_EQ(a.finish().out, "hello\n");
+  EXPECT_EQ(b.finish().out, "hello\n");
+  EXPECT_NE(c.finish().status, 0);
+  EXPECT_NE(d.finish().status, 0);
+  EXPECT_EQ(server_.connections(), 1);
+  EXPECT_EQ(other.connections(), 1);
+}
+
+TEST_F(Network, WorksAgainAfterTheEgressDied) {
+  approve("caller", "localhost:" + server_.port());
+  const auto egress = instance_.status().at("processes").at("egress").at("pid").get<pid_t>();
+  ASSERT_EQ(::kill(egress, SIGKILL), 0);
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  Output output;
+  do {
+    output = fetch("caller", "http://localhost:" + server_.port() + "/");
+  } while (output.status != 0 && std::chrono::steady_clock::now() < deadline);
+  EXPECT_EQ(output.out, "hello\n") << output.err;
+}
+
+}  // namespace
+}  // namespace sharkcage::testing
