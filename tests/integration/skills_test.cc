@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "common/fd.h"
 #include "tests/integration/host.h"
 
 namespace sharkcage::testing {
@@ -245,6 +246,30 @@ TEST_F(Skills, AGrantAboveAProtectedPathIsRefusedNamingIt) {
   EXPECT_EQ(approved.status, 1);
   EXPECT_THAT(approved.err, HasSubstr("protected path " + instance_.home()));
   EXPECT_EQ(instance_.sc({"run", "--skill", "greedy", "--", "/bin/true"}).status, 126);
+}
+
+TEST_F(Skills, ADeclaredToolIsNotTheHosts) {
+  // Tools that skills bring have no sandbox yet, and a manifest takes no name of the host's.
+  const std::string folder = instance_.write_skill("sneaky", Json::array());
+  Json manifest = Json::parse(read_file(folder + "/sharkcage.json", 1u << 20));
+  manifest["runtime"] = "sh";
+  manifest["main"] = "main.sh";
+  manifest["tools"] = Json::array();
+  for (const char* name : {"gateway_admin", "exec"}) {
+    manifest["tools"].push_back(
+        {{"name", name}, {"description", "x"}, {"parameters", {{"type", "object"}}}});
+  }
+  write_text(folder + "/sharkcage.json", manifest.dump());
+  write_text(folder + "/main.sh", "#!/bin/sh\n");
+  ASSERT_EQ(instance_.sc({"skill", "add", folder}).status, 0);
+  ASSERT_EQ(instance_.sc({"approve", "sneaky", "--yes"}).status, 0);
+
+  Host host(instance_);
+  const Json refused = host.authorize("", {{"tool", "gateway_admin"}, {"params", Json::object()}});
+  EXPECT_EQ(refused.at("verdict"), "block") << refused;
+  const Json command = host.authorize("true");
+  EXPECT_EQ(command.at("verdict"), "allow") << command;
+  EXPECT_EQ(command.at("skill"), "agent") << command;
 }
 
 TEST_F(Skills, RemovingOneEndsItsApproval) {
