@@ -1,14 +1,12 @@
 #include "capabilities/skills.h"
 
-#include <SQLiteCpp/SQLiteCpp.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
 
+#include "capabilities/skill_database.h"
+#include "capabilities/skill_index.h"
 #include "common/errors.h"
 #include "common/fd.h"
 #include "common/hash.h"
@@ -19,85 +17,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kSchemaVersion = 1;
-constexpr int kBusyMilliseconds = 5000;
 constexpr int kMaxPending = 1000;
 constexpr int kMaxSettled = 10'000;
 constexpr std::size_t kRequestIdBytes = 8;
 
-constexpr const char* kSchema = R"sql(
-CREATE TABLE skills (
-  name TEXT PRIMARY KEY,
-  source TEXT NOT NULL,
-  manifest TEXT NOT NULL,
-  content_digest TEXT NOT NULL,
-  added TEXT NOT NULL,
-  revoked INTEGER NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID;
-CREATE INDEX skills_by_source ON skills (source);
-CREATE TABLE approvals (
-  skill TEXT PRIMARY KEY REFERENCES skills (name) ON DELETE CASCADE,
-  manifest_digest TEXT NOT NULL,
-  content_digest TEXT NOT NULL,
-  granted TEXT NOT NULL,
-  effects TEXT NOT NULL,
-  decided_by TEXT NOT NULL,
-  time TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE requests (
-  number INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
-  skill TEXT NOT NULL REFERENCES skills (name) ON DELETE CASCADE,
-  session TEXT NOT NULL,
-  tool TEXT NOT NULL,
-  asked TEXT NOT NULL,
-  manifest_digest TEXT NOT NULL,
-  content_digest TEXT NOT NULL,
-  created TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'denied')),
-  raised_by INTEGER NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX one_pending_request ON requests (skill, session, content_digest)
-  WHERE state = 'pending';
-)sql";
-
 constexpr std::string_view kStateNames[] = {"pending", "approved", "denied"};
-
-constexpr const char* kSkillColumns =
-    "SELECT name, source, manifest, content_digest, added FROM skills ";
-constexpr const char* kRequestColumns =
-    "SELECT id, skill, session, tool, asked, manifest_digest, content_digest, created, state, "
-    "raised_by FROM requests ";
 
 std::string now() {
   return rfc3339(std::chrono::system_clock::now());
-}
-
-// Created by us, so that its mode does not depend on the umask.
-std::string private_file(const std::string& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) throw_errno("open", path);
-  return path;
-}
-
-SQLite::Database open_database(const std::string& path) {
-  SQLite::Database db(private_file(path), SQLite::OPEN_READWRITE, kBusyMilliseconds);
-  db.exec("PRAGMA journal_mode = WAL");
-  db.exec("PRAGMA synchronous = FULL");
-  db.exec("PRAGMA foreign_keys = ON");
-  db.exec("PRAGMA trusted_schema = OFF");
-  SQLite::Transaction transaction(db, SQLite::TransactionBehavior::IMMEDIATE);
-  const int version = db.execAndGet("PRAGMA user_version").getInt();
-  if (version > kSchemaVersion) {
-    throw UserError(path + " was written by a newer version of Sharkcage",
-                    "Install that version again, or move the file away.");
-  }
-  if (version == 0) {
-    db.exec(kSchema);
-    db.exec("PRAGMA user_version = " + std::to_string(kSchemaVersion));
-  }
-  transaction.commit();
-  return db;
 }
 
 // Without its scope or with a word of it: what one line of an approval is about.
@@ -185,113 +112,74 @@ std::string_view name_of(Standing::Kind kind) {
   return "unknown";
 }
 
-// The connection, and the statements of the way of a call.
-struct Skills::Database {
-  explicit Database(const std::string& path)
-      : db(open_database(path)),
-        skill_by_name(db, std::string(kSkillColumns) + "WHERE name = ?"),
-        skill_by_source(db, std::string(kSkillColumns) + "WHERE source = ? ORDER BY name"),
-        standing(db,
-                 "SELECT s.revoked, a.manifest_digest, a.content_digest, a.granted, a.effects, "
-                 "a.decided_by, a.time FROM skills s LEFT JOIN approvals a ON a.skill = s.name "
-                 "WHERE s.name = ?"),
-        pending(db, std::string(kRequestColumns) +
-                        "WHERE skill = ? AND session = ? AND content_digest = ? AND "
-                        "state = 'pending'") {}
-
-  SQLite::Database db;
-  SQLite::Statement skill_by_name;
-  SQLite::Statement skill_by_source;
-  SQLite::Statement standing;
-  SQLite::Statement pending;
-};
-
-namespace {
-
-// Ends a cached statement's read transaction, however it is left.
-class Rows {
+// Stands around a transaction that changes `name`: whatever becomes of it, the index reads the
+// skill again before it is asked the next time.
+class Skills::Change {
  public:
-  template <typename... Values>
-  explicit Rows(SQLite::Statement& statement, const Values&... values) : statement_(statement) {
-    statement_.clearBindings();
-    int index = 0;
-    (statement_.bind(++index, values), ...);
-  }
-  ~Rows() { statement_.tryReset(); }
-  Rows(const Rows&) = delete;
-  Rows& operator=(const Rows&) = delete;
-  bool next() { return statement_.executeStep(); }
-  SQLite::Column operator[](int column) { return statement_.getColumn(column); }
-  std::string text(int column) { return statement_.getColumn(column).getString(); }
+  Change(Skills& skills, const std::string& name) : skills_(skills), name_(name) {}
+  ~Change() { skills_.stale_.insert(name_); }
+  Change(const Change&) = delete;
+  Change& operator=(const Change&) = delete;
 
  private:
-  SQLite::Statement& statement_;
+  Skills& skills_;
+  const std::string& name_;
 };
-
-Manifest manifest_of(const std::string& text, const Catalogue& catalogue) {
-  try {
-    return parse_manifest(text, "the recorded manifest", catalogue);
-  } catch (const UserError&) {
-    // The catalogue has changed. `approve` judges it anew; to list it must be possible.
-    return recorded_manifest(parse_json(text, "the recorded manifest"));
-  }
-}
-
-Skill read_skill(Rows& row, const Catalogue& catalogue) {
-  Skill skill;
-  skill.name = row.text(0);
-  skill.source = row.text(1);
-  skill.manifest = manifest_of(row.text(2), catalogue);
-  skill.content_digest = row.text(3);
-  skill.added = row.text(4);
-  return skill;
-}
-
-Request read_request(Rows& row) {
-  Request request;
-  request.id = row.text(0);
-  request.skill = row.text(1);
-  request.session = row.text(2);
-  request.tool = row.text(3);
-  request.asked = requests_from_json(parse_json(row.text(4), "a request"));
-  request.manifest_digest = row.text(5);
-  request.content_digest = row.text(6);
-  request.created = row.text(7);
-  const std::string state = row.text(8);
-  const auto found = std::find(std::begin(kStateNames), std::end(kStateNames), state);
-  request.state = static_cast<RequestState>(found - std::begin(kStateNames));
-  request.raised_by = row[9].getUInt();
-  return request;
-}
-
-Approval read_approval(const std::string& skill, Rows& row, int first) {
-  Approval approval;
-  approval.skill = skill;
-  approval.manifest_digest = row.text(first);
-  approval.content_digest = row.text(first + 1);
-  approval.granted = requests_from_json(parse_json(row.text(first + 2), "an approval"));
-  approval.effects = effects_from_json(parse_json(row.text(first + 3), "an approval"));
-  approval.decided_by = row.text(first + 4);
-  approval.time = row.text(first + 5);
-  return approval;
-}
-
-template <typename... Values>
-int run(SQLite::Database& db, const char* sql, const Values&... values) {
-  SQLite::Statement statement(db, sql);
-  int index = 0;
-  (statement.bind(++index, values), ...);
-  return statement.exec();
-}
-
-}  // namespace
 
 Skills::Skills(const std::string& database, ContentStore store, Catalogue catalogue)
     : store_(std::move(store)),
       catalogue_(std::move(catalogue)),
-      database_(std::make_unique<Database>(database)) {}
+      database_(std::make_unique<SkillDatabase>(database)),
+      index_(std::make_unique<SkillIndex>()) {
+  load_index();
+}
 
 Skills::~Skills() = default;
+
+void Skills::load_index() {
+  SQLite::Statement statement(database_->db, "SELECT name, source, manifest FROM skills");
+  Rows rows(statement);
+  while (rows.next()) index_->put(rows.text(0), {rows.text(1), tools_of(rows.text(2)), {}, {}});
+}
+
+void Skills::load(const std::string& name) {
+  index_->erase(name);
+  Rows rows(database_->skill_by_name, name);
+  if (rows.next()) index_->put(name, {rows.text(1), tools_of(rows.text(2)), {}, {}});
+}
+
+// The index as the database is now. What cannot be read stays to be read, and the caller's call
+// fails.
+SkillIndex& Skills::index() {
+  while (!stale_.empty()) {
+    load(*stale_.begin());
+    stale_.erase(stale_.begin());
+  }
+  return *index_;
+}
+
+const SkillPlaces& Skills::places() {
+  return index().places();
+}
+
+std::string Skills::declaring(std::string_view tool) {
+  return index().declaring(tool);
+}
+
+std::uint64_t Skills::generation() {
+  return index().generation();
+}
+
+std::shared_ptr<const Skill> Skills::get(const std::string& name) {
+  SkillIndex::Entry* entry = index().find(name);
+  if (entry == nullptr) return nullptr;
+  if (!entry->skill) {
+    Rows rows(database_->skill_by_name, name);
+    if (!rows.next()) return nullptr;
+    entry->skill = std::make_shared<const Skill>(read_skill(rows, catalogue_));
+  }
+  return entry->skill;
+}
 
 // The skill whose copy is in the store under `digest`.
 Skill Skills::record(const std::string& source, const std::string& digest) {
@@ -343,6 +231,7 @@ Added Skills::add_as(const std::string& directory, const std::string& expected_n
 // Compares with what is recorded, and replaces it.
 void Skills::save(Added& added) {
   const Skill& skill = added.skill;
+  const Change change(*this, skill.name);
   SQLite::Transaction transaction(database_->db, SQLite::TransactionBehavior::IMMEDIATE);
   const std::optional<Skill> before = find(skill.name);
   added.created = !before;
@@ -367,14 +256,25 @@ void Skills::save(Added& added) {
 }
 
 Added Skills::refresh(const std::string& name) {
-  const std::optional<Skill> skill = find(name);
+  const std::shared_ptr<const Skill> skill = get(name);
   if (!skill) throw unknown_skill(name);
-  real_directory(skill->source);  // names the place if it is gone
-  const bool same = watch_.digest(skill->source) == skill->content_digest;
-  if (!same || store_.find(skill->content_digest).empty()) return add_as(skill->source, name);
+  if (!is_current(*skill)) return add_as(skill->source, name);
   Added added;
   added.skill = *skill;
   return added;
+}
+
+std::shared_ptr<const Skill> Skills::current(const std::string& name) {
+  std::shared_ptr<const Skill> skill = get(name);
+  if (!skill) throw unknown_skill(name);
+  if (is_current(*skill)) return skill;
+  return std::make_shared<const Skill>(add_as(skill->source, name).skill);
+}
+
+bool Skills::is_current(const Skill& skill) {
+  real_directory(skill.source);  // names the place if it is gone
+  return watch_.digest(skill.source) == skill.content_digest &&
+         !store_.find(skill.content_digest).empty();
 }
 
 std::optional<Look> Skills::look(const std::string& name) {
@@ -407,30 +307,18 @@ std::vector<Skill> Skills::list() {
   return skills;
 }
 
-std::vector<std::pair<std::string, std::string>> Skills::sources() {
-  SQLite::Statement statement(database_->db, "SELECT name, source FROM skills ORDER BY name");
-  Rows rows(statement);
-  std::vector<std::pair<std::string, std::string>> sources;
-  while (rows.next()) sources.emplace_back(rows.text(0), rows.text(1));
-  return sources;
-}
-
 std::optional<Skill> Skills::find(const std::string& name) {
-  Rows rows(database_->skill_by_name, name);
-  if (!rows.next()) return std::nullopt;
-  return read_skill(rows, catalogue_);
+  const std::shared_ptr<const Skill> skill = get(name);
+  return skill ? std::optional(*skill) : std::nullopt;
 }
 
 std::optional<Skill> Skills::owner_of(const std::string& path) {
-  for (fs::path place = path; place.has_relative_path(); place = place.parent_path()) {
-    Rows rows(database_->skill_by_source, place.string());
-    if (rows.next()) return read_skill(rows, catalogue_);
-  }
-  return std::nullopt;
+  return find(places().around(path).skill);
 }
 
 bool Skills::remove(const std::string& name) {
-  if (const std::optional<Skill> skill = find(name)) watch_.forget(skill->source);
+  if (const std::shared_ptr<const Skill> skill = get(name)) watch_.forget(skill->source);
+  const Change change(*this, name);
   return run(database_->db, "DELETE FROM skills WHERE name = ?", name) > 0;
 }
 
@@ -451,6 +339,7 @@ Approval Skills::approve(const std::string& name, const std::string& shown,
   approval.decided_by = decided_by;
   approval.time = now();
 
+  const Change change(*this, name);
   SQLite::Transaction transaction(database_->db, SQLite::TransactionBehavior::IMMEDIATE);
   run(database_->db,
       "INSERT OR REPLACE INTO approvals (skill, manifest_digest, content_digest, granted, effects, "
@@ -466,6 +355,7 @@ Approval Skills::approve(const std::string& name, const std::string& shown,
 }
 
 bool Skills::revoke(const std::string& name) {
+  const Change change(*this, name);
   SQLite::Transaction transaction(database_->db, SQLite::TransactionBehavior::IMMEDIATE);
   const bool had = run(database_->db, "DELETE FROM approvals WHERE skill = ?", name) > 0;
   if (had) run(database_->db, "UPDATE skills SET revoked = 1 WHERE name = ?", name);
@@ -475,13 +365,20 @@ bool Skills::revoke(const std::string& name) {
 
 Standing Skills::standing(const std::string& name, const std::string& content_digest) {
   using Kind = Standing::Kind;
-  Rows rows(database_->standing, name);
-  if (!rows.next()) return {Kind::kUnknown, {}};
-  if (rows[1].isNull()) return {rows[0].getInt() != 0 ? Kind::kRevoked : Kind::kUnapproved, {}};
-  Approval approval = read_approval(name, rows, 1);
-  const bool same = approval.content_digest == content_digest;
+  SkillIndex::Entry* entry = index().find(name);
+  if (entry == nullptr) return {Kind::kUnknown, {}};
+  if (!entry->grant) {
+    Rows rows(database_->standing, name);
+    if (!rows.next()) return {Kind::kUnknown, {}};
+    SkillIndex::Grant grant{rows[0].getInt() != 0, {}};
+    if (!rows[1].isNull()) grant.approval = read_approval(name, rows, 1);
+    entry->grant = std::make_shared<const SkillIndex::Grant>(std::move(grant));
+  }
+  const auto& approval = entry->grant->approval;
+  if (!approval) return {entry->grant->revoked ? Kind::kRevoked : Kind::kUnapproved, {}};
+  const bool same = approval->content_digest == content_digest;
   const bool there = same && !store_.find(content_digest).empty();
-  return {there ? Kind::kApproved : Kind::kChanged, std::move(approval)};
+  return {there ? Kind::kApproved : Kind::kChanged, approval};
 }
 
 Request Skills::ask(const std::string& name, const std::string& session, const std::string& tool,

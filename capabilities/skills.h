@@ -1,6 +1,8 @@
 // The registry: skills, what they ask for, and what a person approved (SQLite, var/approvals.db).
 //
-// Every change is one transaction that is durable when the function returns. One thread.
+// Every change is one transaction that is durable when the function returns. What a call asks for
+// is answered from memory, which only changes with the database: nothing else may write to that.
+// One thread.
 #pragma once
 
 #include <cstdint>
@@ -8,13 +10,14 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 #include "capabilities/catalogue.h"
 #include "capabilities/content.h"
 #include "capabilities/effects.h"
 #include "capabilities/manifest.h"
+#include "capabilities/skill_places.h"
 
 namespace sharkcage {
 
@@ -84,6 +87,9 @@ struct Look {
   std::string problem;  // why the changed source cannot be taken over, or empty
 };
 
+struct SkillDatabase;
+class SkillIndex;
+
 class Skills {
  public:
   // Opens or creates the database. Throws UserError when a newer version wrote it.
@@ -99,15 +105,23 @@ class Skills {
 
   // `add` again if the source's content has changed. An unchanged one costs a stat a file.
   Added refresh(const std::string& name);
+  // The same without saying what changed. Throws UserError when there is no such skill. Never null.
+  std::shared_ptr<const Skill> current(const std::string& name);
 
   // What the way of a call asks: `refresh`, and what holds then. A source that is gone or broken is
   // not thrown: the standing is then kMissing or kChanged. Nothing for an unknown skill.
   std::optional<Look> look(const std::string& name);
 
   std::vector<Skill> list();
-  // {name, source} of every skill, without reading manifests.
-  std::vector<std::pair<std::string, std::string>> sources();
   std::optional<Skill> find(const std::string& name);
+  // The same without a copy; null when there is no such skill.
+  std::shared_ptr<const Skill> get(const std::string& name);
+  // The source directories of all skills.
+  const SkillPlaces& places();
+  // The first skill by name whose manifest declares `tool`; empty for none.
+  std::string declaring(std::string_view tool);
+  // Another number after every change of skills or approvals.
+  std::uint64_t generation();
   // The skill whose source directory holds `path` (which has no links in it).
   std::optional<Skill> owner_of(const std::string& path);
   // Forgets the skill, its approval and its pending requests. False when there was none.
@@ -145,7 +159,11 @@ class Skills {
   ContentStore& store() { return store_; }
 
  private:
-  struct Database;
+  class Change;
+  SkillIndex& index();
+  void load_index();
+  void load(const std::string& name);
+  bool is_current(const Skill& skill);
   Added add_as(const std::string& directory, const std::string& expected_name);
   Skill record(const std::string& source, const std::string& digest);
   void save(Added& added);
@@ -153,7 +171,9 @@ class Skills {
   ContentStore store_;
   Catalogue catalogue_;
   ContentWatch watch_;
-  std::unique_ptr<Database> database_;
+  std::unique_ptr<SkillDatabase> database_;
+  std::unique_ptr<SkillIndex> index_;
+  std::set<std::string> stale_;  // what is to be read again before the index is asked
 };
 
 }  // namespace sharkcage

@@ -8,17 +8,15 @@ namespace sharkcage {
 namespace {
 
 // Programs that run the file named by their first operand.
-constexpr std::array<std::string_view, 9> kInterpreters = {"sh",   "bash",   "dash", "zsh", "python3",
-                                                           "node", "python", "perl", "ruby"};
+constexpr std::array<std::string_view, 9> kInterpreters = {
+    "sh", "bash", "dash", "zsh", "python3", "node", "python", "perl", "ruby"};
 
-const SkillPath* skill_around(const std::vector<SkillPath>& skills, std::string_view path) {
-  const SkillPath* best = nullptr;
-  for (const auto& skill : skills) {
-    if (lies_in(path, skill.path) && (best == nullptr || skill.path.size() > best->path.size())) {
-      best = &skill;
-    }
-  }
-  return best;
+// The registered skill in whose directory `path` lies, the deepest directory deciding; empty for
+// none.
+std::string registered_around(const SkillView& skills, std::string_view path) {
+  const SkillPlace source = skills.sources->around(path);
+  const SkillPlace copy = skills.copies.around(path);
+  return copy.path.size() > source.path.size() ? copy.skill : source.skill;
 }
 
 // The file that a simple command runs: its program, or the script it gives to an interpreter.
@@ -34,15 +32,10 @@ std::string program_of(const std::vector<std::string>& words, const std::string&
 }
 
 // The command's text contains the directory of a skill other than `skill`.
-bool names_another(const AttributionInput& input, const std::string& skill) {
-  const auto names = [&](const SkillPath& other) {
-    if (other.skill == skill) return false;
-    const std::string folder = other.path.substr(other.path.rfind('/') + 1);
-    return input.command.find(other.path) != std::string::npos ||
-           input.command.find("skills/" + folder + "/") != std::string::npos;
-  };
-  return std::any_of(input.registered.begin(), input.registered.end(), names) ||
-         std::any_of(input.unregistered.begin(), input.unregistered.end(), names);
+bool names_another(const SkillView& skills, const std::string& command, const std::string& skill) {
+  return skills.sources->another_is_named(command, skill) ||
+         skills.copies.another_is_named(command, skill) ||
+         skills.unregistered.another_is_named(command, skill);
 }
 
 }  // namespace
@@ -72,11 +65,12 @@ bool lies_in(std::string_view path, std::string_view folder) {
   return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
 }
 
-std::string skill_of_document(const std::vector<SkillPath>& skills, std::string_view path) {
-  for (const auto& skill : skills) {
-    if (path == skill.path + "/SKILL.md") return skill.skill;
-  }
-  return {};
+std::string skill_of_document(const SkillView& skills, std::string_view path) {
+  static constexpr std::string_view kDocument = "/SKILL.md";
+  if (!path.ends_with(kDocument)) return {};
+  path.remove_suffix(kDocument.size());
+  const std::string source = skills.sources->at(path);
+  return source.empty() ? skills.copies.at(path) : source;
 }
 
 std::optional<std::vector<std::string>> simple_command(std::string_view command) {
@@ -147,21 +141,19 @@ std::optional<std::vector<std::string>> simple_command(std::string_view command)
   return words;
 }
 
-Attribution attribute(const AttributionInput& input) {
+Attribution attribute(const AttributionInput& input, const SkillView& skills) {
   if (!input.declared_by.empty()) return {input.declared_by, true, "declared-tool"};
   if (input.tool != "exec") return {std::string(kAgent), true, "baseline"};
   if (const auto words = simple_command(input.command)) {
     const std::string program = program_of(*words, input.workdir);
     if (!program.empty()) {
-      if (const auto* skill = skill_around(input.registered, program)) {
-        return {skill->skill, true, "program"};
-      }
-      if (const auto* skill = skill_around(input.unregistered, program)) {
-        return {skill->skill, false, "program"};
-      }
+      const std::string skill = registered_around(skills, program);
+      if (!skill.empty()) return {skill, true, "program"};
+      const SkillPlace stranger = skills.unregistered.around(program);
+      if (!stranger.skill.empty()) return {stranger.skill, false, "program"};
     }
   }
-  if (!input.last_read.empty() && !names_another(input, input.last_read)) {
+  if (!input.last_read.empty() && !names_another(skills, input.command, input.last_read)) {
     return {input.last_read, true, "document"};
   }
   return {std::string(kAgent), true, "baseline"};

@@ -174,7 +174,7 @@ asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
     const std::string path = normal_path(expand_home(text_member(call.params, "path"),
                                                      home_of_owner(call.owner)),
                                          session->workspace);
-    const std::string document = skill_of_document(registered_paths(session), path);
+    const std::string document = skill_of_document(*view_of(session), path);
     if (!document.empty()) sessions_.note_read(call.session, call.run, document);
   }
   answer["token"] = judged->token;
@@ -194,11 +194,9 @@ Verdict Authorizer::judge(const ToolCall& call, const Session* session, std::str
   const std::string base = session == nullptr ? "/" : session->workspace;
   const std::string asked = expand_home(text_member(call.params, "workdir"), home_of_owner(call.owner));
   workdir = input.workdir = normal_path(asked.empty() ? base : asked, base);
-  input.registered = registered_paths(session);
-  input.unregistered = unregistered_paths(session);
   input.declared_by = declaring_skill(call.tool);
   input.last_read = sessions_.last_read(call.session, call.run);
-  const Attribution found = attribute(input);
+  const Attribution found = attribute(input, *view_of(session));
 
   Verdict verdict;
   verdict.skill = found.skill;
@@ -261,7 +259,7 @@ std::optional<std::string> Authorizer::refuse_by_form(const ToolCall& call,
   const std::string asked = text_member(call.params, "path");
   const std::string path =
       normal_path(expand_home(asked, home_of_owner(call.owner)), session->workspace);
-  const auto in_skill = [&](const SkillPath& skill) { return lies_in(path, skill.path); };
+  const auto in_skill = [&](const SkillPlace& skill) { return lies_in(path, skill.path); };
   const bool inside = lies_in(path, session->workspace);
   const auto in_mount = [&](const HostMount& mount) { return lies_in(path, mount.path); };
   const bool shown =
@@ -280,7 +278,7 @@ Verdict Authorizer::judge_skill(const std::string& skill, const std::string& rul
   verdict.rule = rule;
   std::string digest;
   try {
-    digest = skills_.refresh(skill).skill.content_digest;
+    digest = skills_.current(skill)->content_digest;
   } catch (const std::exception& error) {
     verdict.reason = "The skill \"" + skill + "\" cannot be read: " + error.what();
     return verdict;
@@ -515,17 +513,10 @@ Policy Authorizer::policy_for(const Verdict& verdict, const Session& session,
     input.subject.skill = verdict.skill;
     input.subject.content_digest = verdict.content_digest;
     input.subject.effects = *verdict.effects;
-    for (const auto& path : registered_paths(&session)) {
-      // A copy that a host made for its sandbox may not be there in this session.
-      const bool shown = std::any_of(
-          session.read_only.begin(), session.read_only.end(),
-          [&](const HostMount& mount) { return lies_in(path.path, mount.path); });
-      if (path.skill == verdict.skill && (shown || is_directory(path.path))) {
-        input.subject.paths.push_back(path.path);
-      }
+    input.subject.paths = shown_paths(verdict.skill, session);
+    if (const auto skill = skills_.get(verdict.skill)) {
+      input.subject.limits = skill->manifest.limits;
     }
-    const auto skill = skills_.find(verdict.skill);
-    if (skill) input.subject.limits = skill->manifest.limits;
   }
   Policy policy = derive(input);
   for (const auto& mount : session.read_only) {
@@ -535,32 +526,33 @@ Policy Authorizer::policy_for(const Verdict& verdict, const Session& session,
   return policy;
 }
 
-std::vector<SkillPath> Authorizer::registered_paths(const Session* session) {
-  std::vector<SkillPath> paths;
-  for (const auto& skill : skills_.list()) {
-    paths.push_back({skill.name, skill.source});
-    if (session == nullptr) continue;
-    const std::string folder = skill.source.substr(skill.source.rfind('/') + 1);
-    for (const auto& copy : session->skills) {
-      const std::string copied = copy.path.substr(copy.path.rfind('/') + 1);
-      if (copy.skill == skill.name || copy.skill == folder || copied == folder) {
-        paths.push_back({skill.name, copy.path});
+// Where the session sees skills. Made once for a session and each change of the registry, since it
+// costs a look at every copy.
+std::shared_ptr<const SkillView> Authorizer::view_of(const Session* session) {
+  const std::uint64_t generation = skills_.generation();
+  if (session != nullptr && session->view && session->view_generation == generation) {
+    return session->view;
+  }
+  auto view = std::make_shared<SkillView>();
+  view->sources = &skills_.places();
+  if (session == nullptr) return view;
+  for (const auto& copy : session->skills) {
+    // The host may know a skill by its name, or by the name of its folder.
+    if (skills_.get(copy.skill)) view->copies.add(copy.skill, copy.path);
+    for (const std::string_view folder : {std::string_view(copy.skill), folder_of(copy.path)}) {
+      for (const auto& skill : view->sources->with_folder(folder)) {
+        view->copies.add(skill, copy.path);
       }
     }
   }
-  return paths;
-}
-
-std::vector<SkillPath> Authorizer::unregistered_paths(const Session* session) {
-  if (session == nullptr) return {};
-  const auto registered = registered_paths(session);
-  std::vector<SkillPath> paths;
   for (const auto& copy : session->skills) {
-    const bool known = std::any_of(registered.begin(), registered.end(),
-                                   [&](const auto& path) { return path.path == copy.path; });
-    if (!known) paths.push_back(copy);
+    if (view->sources->at(copy.path).empty() && view->copies.at(copy.path).empty()) {
+      view->unregistered.add(copy.skill, copy.path);
+    }
   }
-  return paths;
+  session->view = view;
+  session->view_generation = generation;
+  return view;
 }
 
 std::string Authorizer::declaring_skill(const std::string& tool) {
@@ -569,12 +561,23 @@ std::string Authorizer::declaring_skill(const std::string& tool) {
       is_one_of(tool, kFetchingTools)) {
     return {};
   }
-  for (const auto& skill : skills_.list()) {
-    for (const auto& declared : skill.manifest.tools) {
-      if (declared.name == tool) return skill.name;
-    }
+  return skills_.declaring(tool);
+}
+
+// Where the skill's content is shown: its source, and the host's copies of it.
+std::vector<std::string> Authorizer::shown_paths(const std::string& skill,
+                                                 const Session& session) {
+  std::vector<std::string> candidates = view_of(&session)->copies.of(skill);
+  if (const auto registered = skills_.get(skill)) candidates.push_back(registered->source);
+  std::vector<std::string> paths;
+  for (auto& path : candidates) {
+    // A copy that a host made for its sandbox may not be there in this session.
+    const bool shown =
+        std::any_of(session.read_only.begin(), session.read_only.end(),
+                    [&](const HostMount& mount) { return lies_in(path, mount.path); });
+    if (shown || is_directory(path)) paths.push_back(std::move(path));
   }
-  return {};
+  return paths;
 }
 
 // The parameters to use instead of the given ones, so that no later hook's rewrite can slip in.

@@ -26,9 +26,9 @@ enum class VerdictKind { kAllow, kBlock, kAsk };
 struct Verdict {
   VerdictKind kind = VerdictKind::kBlock;
   std::string skill;
-  std::string reason;   // of a block, for people
-  std::string rule;     // how the call was attributed, for the log
-  std::string request;  // the pending request that a person can settle; empty for none
+  std::string reason;              // of a block, for people
+  std::string rule;                // how the call was attributed, for the log
+  std::string request;             // the pending request that a person can settle; empty for none
   std::optional<Effects> effects;  // what is approved; nothing for the baseline
   std::string content_digest;
   Json prompt;  // of an ask: title, description, severity
@@ -85,13 +85,12 @@ class Authorizer {
 
  private:
   Verdict judge(const ToolCall& call, const Session* session, std::string& workdir);
-  std::optional<std::string> refuse_by_form(const ToolCall& call,
-                                            const Session* session) const;
+  std::optional<std::string> refuse_by_form(const ToolCall& call, const Session* session) const;
   Verdict judge_skill(const std::string& skill, const std::string& rule, const ToolCall& call);
   Verdict judge_gateway_tool(const ToolCall& call, const std::string& rule);
-  std::vector<SkillPath> registered_paths(const Session* session);
-  std::vector<SkillPath> unregistered_paths(const Session* session);
+  std::shared_ptr<const SkillView> view_of(const Session* session);
   std::string declaring_skill(const std::string& tool);
+  std::vector<std::string> shown_paths(const std::string& skill, const Session& session);
   Policy policy_for(const Verdict& verdict, const Session& session,
                     std::optional<std::chrono::milliseconds> timeout);
   Json judged_params(const ToolCall& call, const Call& judged) const;

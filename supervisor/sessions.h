@@ -4,20 +4,24 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "capabilities/policy.h"
+#include "capabilities/skill_places.h"
 
 namespace sharkcage {
 
-// A directory where the host keeps a skill, or its own copy of one.
-struct SkillPath {
-  std::string skill;  // the name that the host uses for it
-  std::string path;   // absolute, normal form
+// Where a session sees skills.
+struct SkillView {
+  const SkillPlaces* sources = nullptr;  // the directories of all registered skills
+  SkillPlaces copies;                    // the host's copies of registered skills
+  SkillPlaces unregistered;              // what the host has and nobody registered here
 };
 
 // A directory of the host that its sandboxes show, read-only, at another path.
@@ -30,21 +34,25 @@ struct Session {
   std::string key;
   std::string agent;
   std::string scope;
-  uid_t owner = 0;  // the peer that opened it; no other peer may use it
+  uid_t owner = 0;        // the peer that opened it; no other peer may use it
   std::string workspace;  // empty: none
   Access access = Access::kReadWrite;
-  std::vector<SkillPath> skills;
+  std::vector<SkillPlace> skills;  // where the host keeps them or its copies, under its own names
   std::vector<HostMount> read_only;
+  // The authorizer's, made from `skills` when the registry had this generation.
+  mutable std::shared_ptr<const SkillView> view;
+  mutable std::uint64_t view_generation = 0;
 };
 
-// Bounded: the oldest session or run is forgotten when there are too many, which blocks its next call
-// or attributes it to the baseline, never more. One thread.
+// Bounded: the oldest session or run is forgotten when there are too many, which blocks its next
+// call or attributes it to the baseline, never more. One thread.
 class Sessions {
  public:
   static constexpr std::size_t kMaxSessions = 4096;
   static constexpr std::size_t kMaxRuns = 4096;
 
-  // Replaces what was known of the session. Throws UserError when another user's session has the key.
+  // Replaces what was known of the session. Throws UserError when another user's session has the
+  // key.
   const Session& open(Session session);
   void close(uid_t owner, const std::string& key);
   // Null when the session is unknown or belongs to another user.

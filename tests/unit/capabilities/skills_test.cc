@@ -3,6 +3,8 @@
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <gmock/gmock.h>
 
+#include <utility>
+
 #include "capabilities/prompt.h"
 #include "common/fd.h"
 #include "fixture.h"
@@ -263,7 +265,100 @@ TEST_F(Registry, FindsTheSkillThatOwnsAPath) {
   EXPECT_EQ(skills_->owner_of(at("weather"))->name, "weather");
   EXPECT_FALSE(skills_->owner_of(at("weatherx/run.sh")));
   EXPECT_FALSE(skills_->owner_of("/"));
-  EXPECT_THAT(skills_->sources(), ElementsAre(std::pair(std::string("weather"), at("weather"))));
+  EXPECT_EQ(skills_->places().around(at("weather/SKILL.md")),
+            (SkillPlace{"weather", at("weather")}));
+}
+
+// What is kept in memory follows every change at once, and comes back after a restart.
+TEST_F(Registry, LookupsFollowEveryChange) {
+  const std::string tools = R"({"name": "weather", "version": "1", "capabilities": [],
+      "runtime": "sh", "main": "run.sh", "tools": [{"name": "weather_now", "description": "d",
+      "parameters": {"type": "object"}}]})";
+  EXPECT_EQ(skills_->declaring("weather_now"), "");
+  write("weather/run.sh", "true", 0755);
+  write("weather/sharkcage.json", tools);
+  add();
+  EXPECT_EQ(skills_->declaring("weather_now"), "weather");
+  EXPECT_EQ(skills_->get("weather")->manifest.version, "1");
+
+  fs::rename(at("weather"), at("moved"));
+  skills_->add(at("moved"));
+  EXPECT_EQ(skills_->places().at(at("moved")), "weather");
+  EXPECT_EQ(skills_->places().at(at("weather")), "");
+
+  open();
+  EXPECT_EQ(skills_->declaring("weather_now"), "weather");
+  EXPECT_EQ(skills_->places().at(at("moved")), "weather");
+
+  write("moved/sharkcage.json", kWeather);
+  skills_->refresh("weather");
+  EXPECT_EQ(skills_->declaring("weather_now"), "");
+  EXPECT_EQ(skills_->get("weather")->manifest.version, "1.0.0");
+
+  skills_->remove("weather");
+  EXPECT_EQ(skills_->places().at(at("moved")), "");
+  EXPECT_EQ(skills_->get("weather"), nullptr);
+  EXPECT_EQ(skills_->standing("weather", "").kind, Kind::kUnknown);
+}
+
+TEST_F(Registry, TheFirstSkillByNameHasATool) {
+  const auto declare = [&](const std::string& name) {
+    write(name + "/run.sh", "true", 0755);
+    write(name + "/sharkcage.json",
+          R"({"name": ")" + name + R"(", "version": "1", "capabilities": [], "runtime": "sh",
+          "main": "run.sh", "tools": [{"name": "t", "description": "d",
+          "parameters": {"type": "object"}}]})");
+    skills_->add(at(name));
+  };
+  declare("second");
+  declare("first");
+  EXPECT_EQ(skills_->declaring("t"), "first");
+  skills_->remove("first");
+  EXPECT_EQ(skills_->declaring("t"), "second");
+  skills_->remove("second");
+  EXPECT_EQ(skills_->declaring("t"), "");
+}
+
+TEST_F(Registry, AStandingFollowsEveryDecisionAtOnce) {
+  const std::string digest = add().skill.content_digest;
+  const auto kind = [&] { return skills_->standing("weather", digest).kind; };
+  EXPECT_EQ(kind(), Kind::kUnapproved);
+  std::uint64_t generation = skills_->generation();
+  const auto changed = [&] {
+    return std::exchange(generation, skills_->generation()) != generation;
+  };
+  approve({"system.exec"});
+  EXPECT_TRUE(changed());
+  EXPECT_EQ(kind(), Kind::kApproved);
+  EXPECT_EQ(skills_->standing("weather", digest).approval->granted.size(), 1u);
+  approve();
+  EXPECT_EQ(skills_->standing("weather", digest).approval->granted.size(), 2u);
+  skills_->revoke("weather");
+  EXPECT_EQ(kind(), Kind::kRevoked);
+  approve();
+  EXPECT_EQ(kind(), Kind::kApproved);
+  skills_->remove("weather");
+  EXPECT_EQ(kind(), Kind::kUnknown);
+  add();
+  EXPECT_EQ(kind(), Kind::kUnapproved);
+  EXPECT_TRUE(changed());
+  EXPECT_FALSE(changed());
+}
+
+// A change that the disk refused is not believed: what memory says is what the database says.
+TEST_F(Registry, AFailedChangeLeavesWhatIsRecorded) {
+  const std::string digest = add().skill.content_digest;
+  SQLite::Database other(at("approvals.db"), SQLite::OPEN_READWRITE);
+  other.exec(
+      "CREATE TRIGGER refuse BEFORE INSERT ON approvals BEGIN SELECT RAISE(ABORT, 'full'); END");
+  EXPECT_THROW(skills_->approve("weather", digest, {}, "t", ground_), SQLite::Exception);
+  EXPECT_EQ(standing(), Kind::kUnapproved);
+  other.exec("DROP TRIGGER refuse");
+  approve();
+  other.exec(
+      "CREATE TRIGGER refuse BEFORE DELETE ON approvals BEGIN SELECT RAISE(ABORT, 'full'); END");
+  EXPECT_THROW(skills_->revoke("weather"), SQLite::Exception);
+  EXPECT_EQ(standing(), Kind::kApproved);
 }
 
 TEST_F(Registry, ANewerDatabaseIsRefused) {

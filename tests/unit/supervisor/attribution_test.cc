@@ -13,14 +13,20 @@ AttributionInput base(const std::string& command) {
   input.tool = "exec";
   input.command = command;
   input.workdir = "/ws";
-  input.registered = {{"weather", "/home/u/skills/weather"},
-                      {"weather", "/ws/skills/weather"},
-                      {"notes", "/ws/skills/notes"}};
-  input.unregistered = {{"stranger", "/ws/skills/stranger"}};
   return input;
 }
 
-std::string skill_of(const AttributionInput& input) { return attribute(input).skill; }
+const SkillView& skills() {
+  static const SkillPlaces sources({{"weather", "/home/u/skills/weather"}});
+  static const SkillView view{
+      &sources, SkillPlaces({{"weather", "/ws/skills/weather"}, {"notes", "/ws/skills/notes"}}),
+      SkillPlaces({{"stranger", "/ws/skills/stranger"}})};
+  return view;
+}
+
+std::string skill_of(const AttributionInput& input) {
+  return attribute(input, skills()).skill;
+}
 
 TEST(Attribution, ADeclaredToolBelongsToItsSkill) {
   auto input = base("");
@@ -38,7 +44,7 @@ TEST(Attribution, AProgramInASkillBelongsToIt) {
 }
 
 TEST(Attribution, ASkillNobodyRegisteredIsNotTheBaseline) {
-  const auto found = attribute(base("skills/stranger/run.sh"));
+  const auto found = attribute(base("skills/stranger/run.sh"), skills());
   EXPECT_EQ(found.skill, "stranger");
   EXPECT_FALSE(found.registered);
 }
@@ -74,6 +80,21 @@ TEST(Attribution, ACommandThatNamesAnotherSkillIsNotTheDocuments) {
   EXPECT_EQ(skill_of(input), kAgent);
   input.command = "cat /ws/skills/stranger/x; true";
   EXPECT_EQ(skill_of(input), kAgent);
+}
+
+TEST(Attribution, TheDeepestDirectoryDecides) {
+  const SkillPlaces sources({{"outer", "/ws/skills"}});
+  const SkillView nested{&sources, SkillPlaces({{"inner", "/ws/skills/inner"}}), {}};
+  EXPECT_EQ(attribute(base("skills/inner/run.sh"), nested).skill, "inner");
+  EXPECT_EQ(attribute(base("skills/other/run.sh"), nested).skill, "outer");
+}
+
+TEST(Attribution, ASkillsDocumentIsKnownByItsPath) {
+  EXPECT_EQ(skill_of_document(skills(), "/home/u/skills/weather/SKILL.md"), "weather");
+  EXPECT_EQ(skill_of_document(skills(), "/ws/skills/notes/SKILL.md"), "notes");
+  EXPECT_EQ(skill_of_document(skills(), "/ws/skills/stranger/SKILL.md"), "");
+  EXPECT_EQ(skill_of_document(skills(), "/ws/skills/notes/scripts/SKILL.md"), "");
+  EXPECT_EQ(skill_of_document(skills(), "/ws/skills/notes"), "");
 }
 
 TEST(Attribution, OtherToolsAreTheBaseline) {

@@ -1,5 +1,5 @@
 // How long a fresh sandbox that runs /bin/true takes through the launcher, beside a plain fork and
-// exec. Usage: sandbox_launch_bench [ROUNDS] [scoped|user]
+// exec. Usage: launch_bench [ROUNDS] [scoped|user]
 #include <poll.h>
 #include <spawn.h>
 #include <sys/stat.h>
