@@ -160,31 +160,6 @@ constexpr std::string_view kSystemSecrets[] = {"/etc/shadow",
 constexpr std::string_view kSystemCode[] = {"/usr",   "/bin",   "/sbin",   "/lib",
                                             "/lib32", "/lib64", "/libx32", "/etc"};
 
-// Where an entry is: {path with every link resolved, whether anything is there}. One system call
-// for the usual case of a path without links.
-struct Location {
-  std::string real;
-  bool exists = false;
-};
-
-Location locate(const std::string& path) {
-  open_how how{};
-  how.flags = O_PATH | O_CLOEXEC;
-  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  const UniqueFd fd(
-      static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
-  if (fd) return {path, true};
-  if (errno == ENOENT || errno == ENOTDIR) return {path, false};
-  if (errno == EACCES) return {path, true};  // ours or not: it is something
-  std::error_code error;
-  const fs::path real = fs::canonical(path, error);
-  if (!error) return {real.string(), true};
-  if (error == std::errc::permission_denied) return {path, true};
-  // A link to nothing, yet: what appears there is protected.
-  const fs::path weak = fs::weakly_canonical(path, error);
-  return {error ? path : weak.string(), false};
-}
-
 struct CloseDir {
   void operator()(DIR* stream) const { ::closedir(stream); }
 };
@@ -200,18 +175,18 @@ void add_links_in(const ProtectedPath& directory, std::vector<ProtectedPath>& li
     const std::string path = directory.real + "/" + name;
     std::error_code error;
     if (!fs::is_symlink(path, error)) continue;
-    const Location location = locate(path);
+    const ProtectedPlace location = locate_protected(path);
     if (is_within(location.real, directory.real)) continue;
-    list.push_back({path, location.real, location.exists, {}, false, false, false});
+    list.push_back({path, location.real, location.exists, {}, false, false, false, false});
   }
 }
 
 void add(std::vector<ProtectedPath>& list, const std::string& path, bool write_only, bool system,
          std::vector<std::string> open_children = {}) {
   if (!is_normal_path(path)) return;
-  Location location = locate(path);
+  ProtectedPlace location = locate_protected(path);
   list.push_back({path, std::move(location.real), location.exists, std::move(open_children),
-                  write_only, system, false});
+                  write_only, system, false, false});
 }
 
 void add_home(std::vector<ProtectedPath>& list, const std::string& home) {
@@ -219,6 +194,7 @@ void add_home(std::vector<ProtectedPath>& list, const std::string& home) {
   list.back().above_only = true;
   for (const std::string_view name : kHomeSecrets) {
     add(list, home + "/" + std::string(name), false, false);
+    list.back().links_listed = true;
     const ProtectedPath entry = list.back();
     if (entry.exists) add_links_in(entry, list);
   }
@@ -275,6 +251,24 @@ bool is_within(const std::string& path, const std::string& directory) {
   if (directory == "/") return true;
   return path.starts_with(directory) &&
          (path.size() == directory.size() || path[directory.size()] == '/');
+}
+
+ProtectedPlace locate_protected(const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  const UniqueFd fd(
+      static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
+  if (fd) return {path, true};
+  if (errno == ENOENT || errno == ENOTDIR) return {path, false};
+  if (errno == EACCES) return {path, true};  // ours or not: it is something
+  std::error_code error;
+  const fs::path real = fs::canonical(path, error);
+  if (!error) return {real.string(), true};
+  if (error == std::errc::permission_denied) return {path, true};
+  // A link to nothing, yet: what appears there is protected.
+  const fs::path weak = fs::weakly_canonical(path, error);
+  return {error ? path : weak.string(), false};
 }
 
 std::vector<ProtectedPath> protected_paths(const ProtectionInput& input) {

@@ -15,9 +15,10 @@ struct ProtectedPath {
   bool exists = false;
   // Children that are not protected, for the host's state: "skills", "workspace*".
   std::vector<std::string> open_children;
-  bool write_only = false;  // reading may be granted, writing may not (system directories)
-  bool system = false;      // outside any home: a workspace must not contain it either
-  bool above_only = false;  // the home itself: what is inside is open, the whole of it is not
+  bool write_only = false;    // reading may be granted, writing may not (system directories)
+  bool system = false;        // outside any home: a workspace must not contain it either
+  bool above_only = false;    // the home itself: what is inside is open, the whole of it is not
+  bool links_listed = false;  // where links directly inside lead is in the list too
 };
 
 struct ProtectionInput {
@@ -31,6 +32,14 @@ struct ProtectionInput {
 // The built-in list, the instance's own places, the host's state and the configured paths, with
 // links resolved as they are now. Reads the file system (a lookup or two an entry). Sorted by path.
 std::vector<ProtectedPath> protected_paths(const ProtectionInput& input);
+
+// Where a path is: with every link resolved, and whether anything is there. One system call for the
+// usual case of a path without links.
+struct ProtectedPlace {
+  std::string real;
+  bool exists = false;
+};
+ProtectedPlace locate_protected(const std::string& path);
 
 // The first protected path that a grant of `path` would open: the same, one inside it, or one above
 // it. Compares names and real places. Null when there is none. Pure.

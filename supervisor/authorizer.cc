@@ -490,17 +490,18 @@ std::string Authorizer::home_of_owner(uid_t owner) const {
   return home_of(owner);
 }
 
-Ground Authorizer::ground_of(uid_t owner) const {
+Ground Authorizer::ground_of(uid_t owner) {
   Ground ground;
   ground.home = home_of_owner(owner);
-  ground.protected_ = protected_paths({ground.home, owner == 0, places_, config_.protected_paths, {}});
+  ground.protected_ =
+      protected_[owner].paths({ground.home, owner == 0, places_, config_.protected_paths, {}});
   return ground;
 }
 
 Policy Authorizer::policy_for(const Verdict& verdict, const Session& session,
                               std::optional<std::chrono::milliseconds> timeout) {
   DeriveInput input;
-  const Ground ground = ground_of(session.owner);
+  Ground ground = ground_of(session.owner);
   input.session.workspace = session.workspace;
   input.session.workspace_access = session.access;
   input.session.home = ground.home;
@@ -508,7 +509,7 @@ Policy Authorizer::policy_for(const Verdict& verdict, const Session& session,
   input.deny_hosts = config_.deny_hosts;
   input.limits = config_.limits;
   if (timeout) input.limits.wall = std::min(input.limits.wall, *timeout);
-  input.protected_ = ground.protected_;
+  input.protected_ = std::move(ground.protected_);
   if (verdict.effects) {
     input.subject.skill = verdict.skill;
     input.subject.content_digest = verdict.content_digest;
@@ -520,7 +521,7 @@ Policy Authorizer::policy_for(const Verdict& verdict, const Session& session,
   }
   Policy policy = derive(input);
   for (const auto& mount : session.read_only) {
-    check_host_mount(mount, session.workspace, ground.protected_);
+    check_host_mount(mount, session.workspace, input.protected_);
     policy.files.push_back({mount.path, Access::kReadOnly, mount.source});
   }
   return policy;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "capabilities/derive.h"
+#include "capabilities/protection_watch.h"
 #include "capabilities/skills.h"
 #include "common/config.h"
 #include "common/places.h"
@@ -80,7 +81,7 @@ class Authorizer {
                                                           const std::vector<std::string>& argv);
 
   // The ground on which `owner`'s approvals are resolved.
-  Ground ground_of(uid_t owner) const;
+  Ground ground_of(uid_t owner);
   std::string home_of_owner(uid_t owner) const;
 
  private:
@@ -101,6 +102,7 @@ class Authorizer {
   Sessions& sessions_;
   Calls& calls_;
   Journal& journal_;
+  std::map<uid_t, ProtectionWatch> protected_;
 };
 
 }  // namespace sharkcage

@@ -3,7 +3,9 @@
 //   SHARKCAGE_HOME=DIR call_bench < PLAN > RESULT
 //
 // PLAN: {"rounds": N, "workspace": DIR, "sc_exec": PROGRAM, "skill": {"name", "path", "program"},
-//        "rows": [{"name", "kind", "every"?: N, "argv"?: […]}]}
+//        "rows": [{"name", "kind", "every"?: N, "argv"?: […], "env"?: {…}}]}
+//       or {"fill_audit": N}: appends N records to the instance's log, whose supervisor does not
+//       run
 // kind: "spawn"            argv, from its spawn to its end
 //       "call"             a tool call as a host makes it: tool.authorize, exec.prepare, sc-exec
 //       spawned, its end "run"              exec.run on a connection that stays, up to exec.exit
@@ -18,7 +20,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -45,6 +49,7 @@ using Clock = std::chrono::steady_clock;
 using Samples = std::map<std::string, std::vector<double>>;  // by phase; "" is the whole
 
 constexpr int kWarmUpRounds = 5;
+constexpr std::uint64_t kFillGroup = 10'000;
 constexpr const char* kSession = "bench";
 
 double microseconds_since(Clock::time_point start) {
@@ -109,6 +114,33 @@ std::vector<std::string> own_environment() {
   std::vector<std::string> env;
   for (char** entry = environ; *entry != nullptr; ++entry) env.emplace_back(*entry);
   return env;
+}
+
+audit::Record some_verdict() {
+  audit::Record record;
+  record.kind = "verdict";
+  record.session = kSession;
+  record.skill = record.tool = "bench";
+  record.decision = "allow";
+  record.payload = {{"params", {{"command", "/bin/true"}}}};
+  return record;
+}
+
+// No more at once than the log's queue takes.
+void fill_audit(std::uint64_t count) {
+  audit::Log log(find_places());
+  std::atomic<bool> failed = false;
+  for (std::uint64_t done = 0; done < count && !failed;) {
+    const std::uint64_t group = std::min<std::uint64_t>(kFillGroup, count - done);
+    for (std::uint64_t i = 1; i < group; ++i) {
+      log.append(some_verdict(), [&](std::exception_ptr error, const audit::Committed&) {
+        if (error) failed = true;
+      });
+    }
+    log.append_and_wait(some_verdict());
+    done += group;
+  }
+  if (failed) throw UserError("the log could not be filled");
 }
 
 class Bench {
@@ -196,8 +228,13 @@ class Bench {
 
   Samples spawn(const Json& row) {
     const auto argv = row.at("argv").get<std::vector<std::string>>();
+    std::vector<std::string> env = environment_;
+    for (const auto& [name, value] : row.value("env", Json::object()).items()) {
+      std::erase_if(env, [&](const auto& entry) { return entry.starts_with(name + "="); });
+      env.push_back(name + "=" + value.get<std::string>());
+    }
     const auto start = Clock::now();
-    spawn_and_wait(argv, environment_);
+    spawn_and_wait(argv, env);
     return {{"", {microseconds_since(start)}}};
   }
 
@@ -268,12 +305,7 @@ class Bench {
   }
 
   Samples commit() {
-    audit::Record record;
-    record.kind = "verdict";
-    record.session = kSession;
-    record.skill = record.tool = "bench";
-    record.decision = "allow";
-    record.payload = {{"params", {{"command", "/bin/true"}}}};
+    audit::Record record = some_verdict();
     const auto start = Clock::now();
     log_->append_and_wait(std::move(record));
     return {{"", {microseconds_since(start)}}};
@@ -325,7 +357,14 @@ class Bench {
 int main() {
   try {
     const std::string plan{std::istreambuf_iterator<char>(std::cin), {}};
-    Bench bench(parse_json(plan, "the plan"));
+    const Json parsed = parse_json(plan, "the plan");
+    if (const auto count = parsed.value("fill_audit", std::uint64_t{0});
+        parsed.contains("fill_audit")) {
+      fill_audit(count);
+      std::cout << "[]\n";
+      return 0;
+    }
+    Bench bench(parsed);
     std::cout << bench.run().dump(2) << "\n";
     return 0;
   } catch (const rpc::RemoteError& error) {

@@ -4,16 +4,18 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import tempfile
 
-MANIFEST = """{{
-  "name": "{name}", "version": "1.0.0", "description": "One of many skills, to measure with",
+FIRST = "skill-0"
+MANIFEST = """{
+  "name": "NAME", "version": "1.0.0", "description": "One of many skills, to measure with",
   "capabilities": [
-    {{ "capability": "system.exec", "scope": ["true"], "reason": "measure" }},
-    {{ "capability": "network.external", "scope": ["{name}.example:443"], "reason": "measure" }} ],
-  "tools": [ {{ "name": "{name}_now", "description": "A tool", "parameters": {{ "type": "object" }} }} ],
-  "runtime": "sh", "main": "scripts/run.sh" }}
+    { "capability": "system.exec", "scope": ["true"], "reason": "measure" },
+    { "capability": "network.external", "scope": ["NAME.example:443"], "reason": "measure" } ],
+  "tools": [ { "name": "NAME_now", "description": "A tool", "parameters": { "type": "object" } } ],
+  "runtime": "sh", "main": "scripts/run.sh" }
 """
 SCRIPT = "#!/bin/sh\nexec true\n"
 
@@ -66,6 +68,7 @@ class Instance:
         self.environment = dict(os.environ, SHARKCAGE_HOME=self.state)
         os.mkdir(self.workspace)
         self.client = None
+        self.skill = None
 
     def __enter__(self):
         try:
@@ -98,21 +101,39 @@ class Instance:
             os.chmod(folder, 0o700)
         shutil.rmtree(self.home)
 
-    def add_skills(self, count):
-        """Registers skill-0 … and approves skill-0; returns it as a plan names it."""
-        names = [f"skill-{i}" for i in range(count)]
-        for name in names:
-            folder = f"{self.home}/skills/{name}"
-            os.makedirs(folder + "/scripts")
-            for file, text, mode in (
-                ("SKILL.md", f"# {name}\n", 0o644),
-                ("sharkcage.json", MANIFEST.format(name=name), 0o644),
-                ("scripts/run.sh", SCRIPT, 0o755),
-            ):
-                with open(f"{folder}/{file}", "w", encoding="utf-8") as stream:
-                    stream.write(text)
-                os.chmod(f"{folder}/{file}", mode)
-        added = self.client.call_all("skill.add", [{"path": f"{self.home}/skills/{name}"} for name in names])
-        self.client.call("skill.approve", name=names[0], content_digest=added[0]["skill"]["content_digest"])
-        path = f"{self.home}/skills/{names[0]}"
-        return {"name": names[0], "path": path, "program": path + "/scripts/run.sh"}
+    def add_skill(self):
+        """Registers and approves a skill; returns it as a plan names it."""
+        folder = f"{self.home}/skills/{FIRST}"
+        os.makedirs(folder + "/scripts")
+        for file, text, mode in (
+            ("SKILL.md", "# A skill\n", 0o644),
+            ("sharkcage.json", MANIFEST.replace("NAME", FIRST), 0o644),
+            ("scripts/run.sh", SCRIPT, 0o755),
+        ):
+            with open(f"{folder}/{file}", "w", encoding="utf-8") as stream:
+                stream.write(text)
+            os.chmod(f"{folder}/{file}", mode)
+        added = self.client.call("skill.add", path=folder)
+        self.client.call("skill.approve", name=FIRST, content_digest=added["skill"]["content_digest"])
+        return {"name": FIRST, "path": folder, "program": folder + "/scripts/run.sh"}
+
+    def fill(self, skills, fill_log):
+        """More rows like the first skill's, up to `skills` of them, and what `fill_log` adds to the log.
+
+        Straight into the files while nobody has them open: adding thousands of skills one by one takes
+        minutes, since each is copied and made durable."""
+        self.stop()
+        database = sqlite3.connect(self.state + "/var/approvals.db")
+        columns = "name, source, manifest, content_digest, added, revoked"
+        row = database.execute(f"SELECT {columns} FROM skills WHERE name = ?", (FIRST,)).fetchone()
+        database.executemany(
+            f"INSERT INTO skills ({columns}) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                [column.replace(FIRST, f"skill-{i}") if isinstance(column, str) else column for column in row]
+                for i in range(1, skills)
+            ),
+        )
+        database.commit()
+        database.close()
+        fill_log()
+        self.start()

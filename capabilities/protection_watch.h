@@ -1,0 +1,55 @@
+// Remembers where the protected paths are. While nothing has changed on the way to them, asking
+// again costs a look at their directories instead of one at each of them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "capabilities/protected.h"
+
+namespace sharkcage {
+
+// One thread.
+class ProtectionWatch {
+ public:
+  // What `protected_paths(input)` would return now. Valid until the next call.
+  const std::vector<ProtectedPath>& paths(const ProtectionInput& input);
+
+  // How often the whole list was made, for tests.
+  std::uint64_t made() const { return made_; }
+
+ private:
+  // A directory that has not gained, lost or replaced an entry since: the same inode with the same
+  // change time. Absent ones are remembered as such.
+  struct Directory {
+    std::string path;
+    bool exists = false;
+    bool folder = false;
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::int64_t changed = 0;  // nanoseconds
+    bool operator==(const Directory&) const = default;
+  };
+  // An entry that is looked at by itself: a link, one on a way with links, or one of few in its
+  // directory.
+  struct Single {
+    std::string path;
+    std::string real;
+    bool exists = false;
+  };
+
+  static std::optional<Directory> look_at(const std::string& path);
+  bool holds() const;
+  bool remember(std::int64_t started);
+
+  ProtectionInput input_;
+  std::vector<ProtectedPath> list_;
+  std::vector<Directory> directories_;
+  std::vector<Single> singles_;
+  bool usable_ = false;
+  std::uint64_t made_ = 0;
+};
+
+}  // namespace sharkcage

@@ -1,0 +1,109 @@
+#include "capabilities/protection_watch.h"
+
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <thread>
+
+#include "fixture.h"
+
+namespace sharkcage {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+class Watch : public Scratch {
+ protected:
+  Watch() {
+    make_directory("home/.ssh");
+    make_directory("home/.config/gh");
+    make_directory("work");
+    input_.home = at("home");
+    input_.configured = {at("vault/secret"), at("single")};
+    make_directory("vault");
+  }
+
+  // Asks until an answer comes from memory: what changed a moment ago is looked at every time.
+  bool remembers() {
+    for (const auto end = std::chrono::steady_clock::now() + 20s;
+         std::chrono::steady_clock::now() < end; std::this_thread::sleep_for(20ms)) {
+      const auto before = watch_.made();
+      ask();
+      if (watch_.made() == before) return true;
+    }
+    return false;
+  }
+
+  // The answer, which must be the same as without memory.
+  const std::vector<ProtectedPath>& ask() {
+    const auto& list = watch_.paths(input_);
+    const auto fresh = protected_paths(input_);
+    EXPECT_EQ(list.size(), fresh.size());
+    for (std::size_t i = 0; i < std::min(list.size(), fresh.size()); ++i) {
+      EXPECT_EQ(list[i].path, fresh[i].path);
+      EXPECT_EQ(list[i].real, fresh[i].real) << list[i].path;
+      EXPECT_EQ(list[i].exists, fresh[i].exists) << list[i].path;
+    }
+    return list;
+  }
+
+  ProtectionInput input_;
+  ProtectionWatch watch_;
+};
+
+TEST_F(Watch, SeesEveryChangeAtOnce) {
+  ASSERT_TRUE(remembers());
+  make_directory("home/.aws");  // one of many in its directory
+  ask();
+  write("home/.config/gcloud", "a file for once");
+  ask();
+  link(at("work"), "home/.kube");  // a link to somewhere else
+  ask();
+  link(at("work/key"), "home/.ssh/id_rsa");  // a link to nothing yet, in a protected directory
+  ask();
+  write("work/key", "k");
+  ask();
+  write("vault/secret", "alone in its directory");
+  ask();
+  link(at("work"), "single");
+  ask();
+
+  ASSERT_TRUE(remembers());
+  const auto made = watch_.made();
+  ask();
+  EXPECT_EQ(watch_.made(), made);
+  fs::remove(at("home/.kube"));
+  link(at("vault"), "home/.kube");
+  ask();
+  fs::rename(at("home/.config"), at("work/config"));
+  link(at("work/config"), "home/.config");  // the way itself becomes a link
+  ask();
+  fs::remove(at("single"));
+  ask();
+  fs::rename(at("home"), at("moved"));
+  ask();
+  link(at("moved"), "home");
+  ask();
+}
+
+TEST_F(Watch, AnotherInputIsAnotherList) {
+  ASSERT_TRUE(remembers());
+  input_.configured.push_back(at("work/more"));
+  ask();
+  input_.home = at("nowhere");
+  ask();
+  input_.root = true;
+  ask();
+}
+
+TEST_F(Watch, AFileThatBecomesADirectoryWithLinksIsSeen) {
+  write("home/.cargo/credentials", "t");
+  ASSERT_TRUE(remembers());
+  fs::remove(at("home/.cargo/credentials"));
+  link(at("work"), "home/.cargo/credentials/x");
+  ask();
+}
+
+}  // namespace
+}  // namespace sharkcage
