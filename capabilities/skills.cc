@@ -307,6 +307,17 @@ std::vector<Skill> Skills::list() {
   return skills;
 }
 
+Skills::Count Skills::count() {
+  SQLite::Statement statement(
+      database_->db,
+      "SELECT count(*), count(a.skill) FROM skills s LEFT JOIN approvals a "
+      "ON a.skill = s.name AND a.content_digest = s.content_digest");
+  Rows rows(statement);
+  rows.next();
+  return {static_cast<std::size_t>(rows[0].getInt64()),
+          static_cast<std::size_t>(rows[1].getInt64())};
+}
+
 std::optional<Skill> Skills::find(const std::string& name) {
   const std::shared_ptr<const Skill> skill = get(name);
   return skill ? std::optional(*skill) : std::nullopt;

@@ -113,6 +113,12 @@ class Skills {
   std::optional<Look> look(const std::string& name);
 
   std::vector<Skill> list();
+  // How many skills there are, and of how many the recorded content is approved.
+  struct Count {
+    std::size_t installed = 0;
+    std::size_t approved = 0;
+  };
+  Count count();
   std::optional<Skill> find(const std::string& name);
   // The same without a copy; null when there is no such skill.
   std::shared_ptr<const Skill> get(const std::string& name);

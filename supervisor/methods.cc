@@ -168,12 +168,7 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
   const auto process = [](const Processes::Health& health) {
     return Json{{"pid", health.pid}, {"restarts", health.restarts}};
   };
-  std::size_t installed = 0;
-  std::size_t approved = 0;
-  for (const auto& skill : skills_.list()) {
-    ++installed;
-    approved += skills_.standing(skill.name, skill.content_digest).kind == Standing::Kind::kApproved;
-  }
+  const Skills::Count skills = skills_.count();
   Json facilities = Json::array();
   for (const auto& facility : facilities_) facilities.push_back(facility_json(facility));
   const audit::Head head = log_.head();
@@ -191,7 +186,9 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
       {"processes", {{"launcher", process(processes_.launcher())}, {"egress", process(processes_.egress())}}},
       {"audit", audit_state},
       {"skills",
-       {{"installed", installed}, {"approved", approved}, {"pending", skills_.pending().size()}}},
+       {{"installed", skills.installed},
+        {"approved", skills.approved},
+        {"pending", skills_.pending().size()}}},
       {"facilities", facilities}};
 }
 

@@ -10,9 +10,10 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using Places = std::vector<SkillPlace>;
 
 TEST(SkillPlaces, FindTheDeepestDirectoryAroundAPath) {
-  const SkillPlaces places({{"a", "/s/a"}, {"b", "/s/a/b"}});
+  const SkillPlaces places(Places{{"a", "/s/a"}, {"b", "/s/a/b"}});
   EXPECT_EQ(places.around("/s/a"), (SkillPlace{"a", "/s/a"}));
   EXPECT_EQ(places.around("/s/a/x/y"), (SkillPlace{"a", "/s/a"}));
   EXPECT_EQ(places.around("/s/a/b/y").skill, "b");
@@ -20,11 +21,11 @@ TEST(SkillPlaces, FindTheDeepestDirectoryAroundAPath) {
   EXPECT_EQ(places.around("/s").skill, "");
   EXPECT_EQ(places.around("/").skill, "");
   EXPECT_EQ(places.around("").skill, "");
-  EXPECT_EQ(SkillPlaces({{"all", "/"}}).around("/x").skill, "all");
+  EXPECT_EQ(SkillPlaces(Places{{"all", "/"}}).around("/x").skill, "all");
 }
 
 TEST(SkillPlaces, KnowTheDirectoryItselfAndItsFolder) {
-  SkillPlaces places({{"b", "/s/one"}, {"a", "/s/one"}, {"a", "/t/one"}});
+  SkillPlaces places(Places{{"b", "/s/one"}, {"a", "/s/one"}, {"a", "/t/one"}});
   EXPECT_EQ(places.at("/s/one"), "a");
   EXPECT_EQ(places.at("/s"), "");
   EXPECT_THAT(places.with_folder("one"), ElementsAre("a", "b"));
@@ -39,7 +40,7 @@ TEST(SkillPlaces, KnowTheDirectoryItselfAndItsFolder) {
 }
 
 TEST(SkillPlaces, SayWhetherATextNamesAnotherSkill) {
-  const SkillPlaces places({{"a", "/s/a"}, {"b", "/s/a/b"}, {"c", "/elsewhere/kit"}});
+  const SkillPlaces places(Places{{"a", "/s/a"}, {"b", "/s/a/b"}, {"c", "/elsewhere/kit"}});
   EXPECT_FALSE(places.another_is_named("cat /s/a/x", "a"));
   EXPECT_TRUE(places.another_is_named("cat /s/a/x", "b"));
   EXPECT_TRUE(places.another_is_named("cat /s/a/b/x", "a"));

@@ -301,6 +301,16 @@ TEST_F(Registry, LookupsFollowEveryChange) {
   EXPECT_EQ(skills_->standing("weather", "").kind, Kind::kUnknown);
 }
 
+TEST_F(Registry, CountsWhatIsApprovedAsItIsRecorded) {
+  EXPECT_EQ(skills_->count().installed, 0u);
+  approve();
+  EXPECT_EQ(skills_->count().installed, 1u);
+  EXPECT_EQ(skills_->count().approved, 1u);
+  write("weather/SKILL.md", "changed");
+  skills_->refresh("weather");
+  EXPECT_EQ(skills_->count().approved, 0u);
+}
+
 TEST_F(Registry, TheFirstSkillByNameHasATool) {
   const auto declare = [&](const std::string& name) {
     write(name + "/run.sh", "true", 0755);

@@ -7,6 +7,7 @@ namespace sharkcage {
 namespace {
 
 using ::testing::ElementsAre;
+using Places = std::vector<SkillPlace>;
 
 AttributionInput base(const std::string& command) {
   AttributionInput input;
@@ -17,10 +18,10 @@ AttributionInput base(const std::string& command) {
 }
 
 const SkillView& skills() {
-  static const SkillPlaces sources({{"weather", "/home/u/skills/weather"}});
+  static const SkillPlaces sources(Places{{"weather", "/home/u/skills/weather"}});
   static const SkillView view{
       &sources, SkillPlaces({{"weather", "/ws/skills/weather"}, {"notes", "/ws/skills/notes"}}),
-      SkillPlaces({{"stranger", "/ws/skills/stranger"}})};
+      SkillPlaces(Places{{"stranger", "/ws/skills/stranger"}})};
   return view;
 }
 
@@ -83,8 +84,8 @@ TEST(Attribution, ACommandThatNamesAnotherSkillIsNotTheDocuments) {
 }
 
 TEST(Attribution, TheDeepestDirectoryDecides) {
-  const SkillPlaces sources({{"outer", "/ws/skills"}});
-  const SkillView nested{&sources, SkillPlaces({{"inner", "/ws/skills/inner"}}), {}};
+  const SkillPlaces sources(Places{{"outer", "/ws/skills"}});
+  const SkillView nested{&sources, SkillPlaces(Places{{"inner", "/ws/skills/inner"}}), {}};
   EXPECT_EQ(attribute(base("skills/inner/run.sh"), nested).skill, "inner");
   EXPECT_EQ(attribute(base("skills/other/run.sh"), nested).skill, "outer");
 }
