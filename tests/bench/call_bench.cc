@@ -229,7 +229,8 @@ class Bench {
   Samples spawn(const Json& row) {
     const auto argv = row.at("argv").get<std::vector<std::string>>();
     std::vector<std::string> env = environment_;
-    for (const auto& [name, value] : row.value("env", Json::object()).items()) {
+    const Json variables = row.value("env", Json::object());
+    for (const auto& [name, value] : variables.items()) {
       std::erase_if(env, [&](const auto& entry) { return entry.starts_with(name + "="); });
       env.push_back(name + "=" + value.get<std::string>());
     }

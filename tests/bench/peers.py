@@ -29,13 +29,13 @@ def bubblewrap(_home, workspace):
 
 
 # Without the wrapper script of its npm package, which costs it another Node process.
-def codex(home, _workspace):
+def codex(_home, _workspace):
     machine = platform.machine()
     found = glob.glob(f"{HERE}/node_modules/@openai/codex-linux-*/vendor/{machine}-*/**/codex", recursive=True)
     programs = [path for path in found if os.path.isfile(path)]
     if not programs:
         raise LookupError(NPM_REMEDY)
-    state = home + "/codex"
+    state = HERE + "/.cache/codex"  # it refuses a temporary directory
     os.makedirs(state, exist_ok=True)
     return [programs[0], "sandbox", TRUE], {"CODEX_HOME": state}
 
@@ -68,5 +68,5 @@ def probe(how, home, workspace):
         return None, str(error)
     if ran.returncode != 0:
         said = ran.stdout.decode(errors="replace").strip().splitlines()
-        return None, f"ended with {ran.returncode}: {said[0] if said else 'no message'}"
+        return None, f"ended with {ran.returncode}: {said[-1] if said else 'no message'}"
     return {"kind": "spawn", "argv": argv, "env": variables}, None
