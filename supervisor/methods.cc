@@ -215,8 +215,18 @@ asio::awaitable<Json> Supervisor::session_open(MethodCall call) {
   if (session.skills.size() + session.read_only.size() > kMaxSkillPaths) {
     throw UserError("skills: more than " + std::to_string(kMaxSkillPaths) + " directories");
   }
-  const Ground ground = authorizer_.ground_of(session.owner);
-  check_workspace(session.workspace, session.access, ground.home, ground.protected_);
+  std::optional<UserError> refusal;
+  try {
+    const Ground ground = authorizer_.ground_of(session.owner);
+    check_workspace(session.workspace, session.access, ground.home, ground.protected_);
+  } catch (const UserError& error) {
+    refusal = error;
+  }
+  if (refusal) {
+    const Json payload = {{"session", session.key}, {"uid", session.owner}};
+    co_await refuse("session", "", refusal->what(), payload);
+    throw MethodError(rpc::kBlocked, refusal->what(), refusal->remedy());
+  }
   const Session& open = sessions_.open(std::move(session));
   co_return Json{{"runtime", "sharkcage-" + sha256_hex(open.key).substr(0, 12)},
                  {"workdir", open.workspace}};
@@ -430,8 +440,6 @@ asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
     const Params workspace(params.object("workspace"));
     run.workspace = without_links(workspace.path("path"), "workspace");
     run.access = session_access(workspace.text_or("access", "rw"), "workspace.access");
-    const Ground ground = authorizer_.ground_of(run.owner);
-    check_workspace(run.workspace, run.access, ground.home, ground.protected_);
   }
   run.workdir = normal_path(params.path("workdir"), "/");
   if (params.has("timeout_ms")) {

@@ -311,7 +311,9 @@ void Server::on_line(const std::shared_ptr<Connection>& connection, const std::s
     return reject(id, rpc::kVersion, "The first request must be hello");
   }
   if (!may(connection->roles, method.role)) {
-    return reject(id, rpc::kForbidden, name + " needs the role " + name_of(method.role));
+    const std::string refusal = name + " needs the role " + name_of(method.role);
+    hooks_.refused(connection->peer, refusal);
+    return reject(id, rpc::kForbidden, refusal);
   }
   if (!params.is_object()) return reject(id, rpc::kInvalidParams, "params: expected an object");
   for (const auto& item : params.items()) {

@@ -87,6 +87,7 @@ class Server {
   struct Hooks {
     std::function<Roles(const Peer&)> roles;
     std::function<void(std::uint64_t connection)> closed;
+    // A peer without a role, or without the one that a method needs.
     std::function<void(const Peer&, const std::string& reason)> refused;
   };
 

@@ -22,6 +22,8 @@ namespace {
 
 constexpr std::chrono::seconds kStopPatience{5};
 constexpr std::chrono::milliseconds kStopStep{20};
+constexpr std::chrono::seconds kRefusalPause{1};
+constexpr std::size_t kMaxRefusals = 4096;
 
 std::string beside_this_program(const std::string& name) {
   return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / name).string();
@@ -36,8 +38,7 @@ void notify_manager(const char* state) {
   std::memcpy(address.sun_path, path, std::strlen(path));
   if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
   const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const auto length =
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path));
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path));
   ::sendto(socket.get(), state, std::strlen(state), MSG_NOSIGNAL,
            reinterpret_cast<const sockaddr*>(&address), length);
 }
@@ -74,23 +75,17 @@ Supervisor::Supervisor(Places places, Config config, sandbox::Launcher launcher,
       journal_(context_, log_, [this](const std::string& why) { on_log_failure(why); }),
       skills_(places_.approvals_db(), ContentStore(places_.skills_dir()),
               Catalogue(config_.capabilities)),
-      processes_(context_, std::move(launcher), beside_this_program("sharkcage-egress"),
-                 {[this](const std::string& name, const std::string& how) {
-                    on_process_death(name, how);
-                  },
-                  [this](const egress::Connection& event) { on_connection(event); }}),
+      processes_(
+          context_, std::move(launcher), beside_this_program("sharkcage-egress"),
+          {[this](const std::string& name, const std::string& how) { on_process_death(name, how); },
+           [this](const egress::Connection& event) { on_connection(event); }}),
       runner_(context_, processes_, journal_, calls_, {places_.skills_dir(), privileged_}),
       authorizer_(config_, places_, skills_, sessions_, calls_, journal_),
       server_(context_, methods(),
               {[this](const Peer& peer) { return roles_of(peer, config_, privileged_); },
                [this](std::uint64_t connection) { runner_.connection_closed(connection); },
                [this](const Peer& peer, const std::string& reason) {
-                 audit::Record record;
-                 record.kind = "peer";
-                 record.decision = "block";
-                 record.reason = reason;
-                 record.payload = {{"uid", peer.uid}, {"pid", peer.pid}};
-                 journal_.note(std::move(record));
+                 on_refused_peer(peer, reason);
                }}) {}
 
 Supervisor::~Supervisor() = default;
@@ -155,6 +150,27 @@ void Supervisor::on_process_death(const std::string& name, const std::string& ho
   record.kind = "supervisor";
   record.reason = name + " " + how + "; it is started again";
   record.payload = {{"process", name}};
+  journal_.note(std::move(record));
+}
+
+// Anybody on this machine can cause as many refusals as they like, so one a second is recorded for
+// each user and reason, with how many were not since the one before.
+void Supervisor::on_refused_peer(const Peer& peer, const std::string& reason) {
+  const auto now = std::chrono::steady_clock::now();
+  const std::pair key{peer.uid, reason};
+  if (refusals_.size() >= kMaxRefusals && !refusals_.contains(key)) refusals_.clear();
+  const auto [place, first] = refusals_.try_emplace(key, Refusals{now, 0});
+  if (!first && now - place->second.recorded < kRefusalPause) {
+    ++place->second.unrecorded;
+    return;
+  }
+  audit::Record record;
+  record.kind = "peer";
+  record.decision = "block";
+  record.reason = reason;
+  record.payload = {{"uid", peer.uid}, {"pid", peer.pid}};
+  if (place->second.unrecorded > 0) record.payload["unrecorded"] = place->second.unrecorded;
+  place->second = {now, 0};
   journal_.note(std::move(record));
 }
 

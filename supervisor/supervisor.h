@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "audit/log.h"
@@ -93,6 +94,7 @@ class Supervisor {
   void stop(const std::string& why);
   void stop_if_quiet();
   void on_process_death(const std::string& name, const std::string& how);
+  void on_refused_peer(const Peer& peer, const std::string& reason);
   void on_connection(const egress::Connection& event);
   void on_log_failure(const std::string& why);
 
@@ -116,6 +118,11 @@ class Supervisor {
   Runner runner_;
   Authorizer authorizer_;
   Server server_;
+  struct Refusals {
+    std::chrono::steady_clock::time_point recorded;
+    std::uint64_t unrecorded = 0;
+  };
+  std::map<std::pair<uid_t, std::string>, Refusals> refusals_;
   bool stopping_ = false;
   int status_ = 0;
 };

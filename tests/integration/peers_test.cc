@@ -60,6 +60,23 @@ TEST(Peers, AnotherUserIsRefused) {
   EXPECT_TRUE(instance.blocked_has(std::to_string(stranger)));
 }
 
+TEST(Peers, AStrangerCannotFillTheLog) {
+  if (!kIsRoot) GTEST_SKIP() << "only root can be another user";
+  Instance instance;
+  instance.start();
+  const auto start = std::chrono::steady_clock::now();
+  in_child([&]() -> std::string {
+    become(unused_uid());
+    for (int i = 0; i < 500; ++i) greeting(instance);
+    return "";
+  });
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start);
+  const auto records = instance.records("peer");
+  EXPECT_GE(records.size(), 1u);
+  EXPECT_LE(records.size(), static_cast<std::size_t>(seconds.count()) + 2);
+}
+
 TEST(Peers, TheSocketIsThePersonsAlone) {
   if (kIsRoot)
     GTEST_SKIP() << "root's socket is guarded by roles, for the hosts of a system install";
@@ -145,6 +162,7 @@ TEST_F(SystemPeers, AHostCannotApprove) {
   EXPECT_EQ(code_as(host_, "skill.approve", {{"name", "wanted"}, {"content_digest", "x"}}),
             forbidden);
   EXPECT_EQ(code_as(host_, "skill.add", {{"path", instance_.workspace()}}), forbidden);
+  EXPECT_TRUE(instance_.blocked_has("skill.approve needs the role operator"));
   EXPECT_EQ(code_as(host_, "session.close", {{"session", "x"}}), "0");
   EXPECT_EQ(code_as(host_, "status.get", Json::object()), "0");
 }

@@ -100,9 +100,16 @@ TEST_F(Run, RefusesProtectedWorkspaces) {
                                        std::string("/"), instance_.root() + "/cage/var"}) {
     const Output output = instance_.sc(
         {"run", "--workspace", workspace, "--", "/bin/sh", "-c", "cat .ssh/id_rsa id_rsa"});
-    EXPECT_NE(output.status, 0) << workspace;
+    EXPECT_EQ(output.status, 126) << workspace;
     EXPECT_THAT(output.out, Not(HasSubstr("the key"))) << workspace;
+    EXPECT_TRUE(instance_.blocked_has("The workspace " + workspace)) << workspace;
+    const rpc::Error error = error_of([&] {
+      instance_.client().call("session.open",
+                              {{"session", "s"}, {"workspace", workspace}, {"access", "ro"}});
+    });
+    EXPECT_EQ(error.code, rpc::kBlocked) << error.message;
   }
+  EXPECT_EQ(instance_.status().at("sessions"), 0);
 }
 
 TEST_F(Run, ShowsNothingOfTheHome) {
