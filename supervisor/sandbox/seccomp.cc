@@ -125,8 +125,10 @@ void refuse_limits_of_others(Program& refused) {
   refused.refuse("prlimit64", {{0, SCMP_CMP_NE, 0, 0}, {2, SCMP_CMP_NE, 0, 0}});
 }
 
-// Unix and Internet sockets only, as streams and datagrams, TCP and UDP. Anything else could load a
-// module of the kernel that nobody has looked at for years.
+// Internet sockets only, TCP and UDP, and pairs of Unix streams. Anything else could load a module of
+// the kernel that nobody has looked at for years. A Unix socket of its own could reach a server of the
+// host through a directory that both see, past the proxy; a datagram pair could, too, since its ends
+// can be given another peer (unix(7)).
 void refuse_sockets(Program& refused) {
   static_assert(AF_UNIX == 1 && AF_INET == 2 && AF_INET6 == 10);
   struct Block {
@@ -145,6 +147,8 @@ void refuse_sockets(Program& refused) {
     }
     refused.refuse(call, {{2, SCMP_CMP_GT, IPPROTO_UDP, 0}}, EPROTONOSUPPORT);
   }
+  refused.refuse("socket", {masked(0, 0xffffffff, AF_UNIX)}, EAFNOSUPPORT);
+  refused.refuse("socketpair", {masked(1, 0xf, SOCK_DGRAM)}, EAFNOSUPPORT);
 }
 
 // Terminals: no injected input (TIOCSTI), no console selection (TIOCLINUX), no console stolen
