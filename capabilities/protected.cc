@@ -216,7 +216,10 @@ void add_host_states(std::vector<ProtectedPath>& list, const ProtectionInput& in
   std::vector<std::string> states = input.host_states;
   if (states.empty()) states.push_back(input.home + "/.openclaw");
   for (const std::string& state : states) {
-    add(list, state, false, false, {"workspace*", "sandboxes", "skills"});
+    // What a host shows in its sandboxes: workspaces, the sandboxes' own ones, skills and its
+    // copies of them.
+    add(list, state, false, false,
+        {"workspace*", "sandboxes", "skills", "sandbox/skills-workspaces"});
   }
 }
 
@@ -226,7 +229,7 @@ bool is_open_child(const std::string& path, const std::string& directory,
   const std::string rest = path.substr(directory.size() + 1);
   const std::string child = rest.substr(0, rest.find('/'));
   return std::any_of(open_children.begin(), open_children.end(), [&](const std::string& pattern) {
-    if (!pattern.ends_with('*')) return child == pattern;
+    if (!pattern.ends_with('*')) return is_within(rest, pattern);
     return child.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1));
   });
 }

@@ -74,6 +74,9 @@ TEST_F(Protected, TheHostsStateIsClosedButForItsOpenChildren) {
   EXPECT_EQ(conflict(at("home/.openclaw/workspace")), "");
   EXPECT_EQ(conflict(at("home/.openclaw/workspace-main/x")), "");
   EXPECT_EQ(conflict(at("home/.openclaw/skills/a")), "");
+  EXPECT_EQ(conflict(at("home/.openclaw/sandbox/skills-workspaces/w/.openclaw/skills")), "");
+  EXPECT_EQ(conflict(at("home/.openclaw/sandbox/containers")), at("home/.openclaw"));
+  EXPECT_EQ(conflict(at("home/.openclaw/sandbox")), at("home/.openclaw"));
   EXPECT_EQ(conflict(at("home/.openclaw/credentials")), at("home/.openclaw"));
   EXPECT_EQ(conflict(at("home/.openclaw/openclaw.json")), at("home/.openclaw"));
   EXPECT_EQ(conflict(at("home/.openclaw/skillsx")), at("home/.openclaw"));
