@@ -73,7 +73,7 @@ function isProgram(file: string): boolean {
   }
 }
 
-/** The absolute path of sc-exec: as configured, on PATH, in the usual places, or in the build this plugin is part of. */
+/** The absolute path of sc-exec: as configured, beside this plugin where install.sh puts both, on PATH, in the usual places, or in the build this plugin is part of. */
 export function findExec(
   configured: string | undefined,
   environment: Environment = process.env,
@@ -87,6 +87,7 @@ export function findExec(
   }
   const checkout = fileURLToPath(new URL('../../build/release/bin', import.meta.url));
   const folders = [
+    fileURLToPath(new URL('../..', import.meta.url)),
     ...(environment['PATH'] ?? '').split(':').filter((folder) => path.isAbsolute(folder)),
     '/usr/local/bin',
     '/usr/bin',
