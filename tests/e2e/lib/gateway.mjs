@@ -1,4 +1,5 @@
-// An OpenClaw gateway of its own (state, configuration and home in one directory) and the operator's WebSocket to it.
+// An OpenClaw gateway of its own and the operator's WebSocket to it. State, configuration and workspace are where the host has
+// them by default: in ~/.openclaw of a home directory of its own.
 
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -27,7 +28,8 @@ export class Gateway {
   #pending = new Map();
   #events = [];
   #waiters = new Set();
-  #token = randomUUID();
+  /** Who knows it commands the gateway. */
+  token = randomUUID();
 
   /**
    * `directory` is made; `model` a started Model; `configure(config)` may change the host's configuration before it
@@ -35,8 +37,10 @@ export class Gateway {
    */
   constructor({ directory, model, configure = () => {}, env = {} }) {
     this.directory = directory;
-    this.workspace = path.join(directory, 'workspace');
     this.home = path.join(directory, 'home');
+    this.state = path.join(this.home, '.openclaw');
+    this.workspace = path.join(this.state, 'workspace');
+    this.config = path.join(this.state, 'openclaw.json');
     this.model = model;
     this.configure = configure;
     this.env = env;
@@ -47,13 +51,11 @@ export class Gateway {
   }
 
   async start() {
-    for (const folder of [this.workspace, this.home, path.join(this.directory, 'state')]) {
-      fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
-    }
+    fs.mkdirSync(this.state, { recursive: true, mode: 0o700 });
     this.port = await free_port();
     const config = this.#config();
     this.configure(config);
-    fs.writeFileSync(path.join(this.directory, 'openclaw.json'), JSON.stringify(config, null, 2));
+    fs.writeFileSync(this.config, JSON.stringify(config, null, 2), { mode: 0o600 });
     const log = fs.openSync(this.log, 'a');
     this.#process = spawn(process.execPath, [kEntry, 'gateway', 'run'], {
       env: this.#environment(),
@@ -82,15 +84,13 @@ export class Gateway {
       PATH: `${path.dirname(process.execPath)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
       HOME: this.home,
       LANG: 'C.UTF-8',
-      OPENCLAW_STATE_DIR: path.join(this.directory, 'state'),
-      OPENCLAW_CONFIG_PATH: path.join(this.directory, 'openclaw.json'),
       ...this.env,
     };
   }
 
   #config() {
     return {
-      gateway: { mode: 'local', port: this.port, bind: 'loopback', auth: { mode: 'token', token: this.#token } },
+      gateway: { mode: 'local', port: this.port, bind: 'loopback', auth: { mode: 'token', token: this.token } },
       models: {
         mode: 'merge',
         providers: {
@@ -112,7 +112,7 @@ export class Gateway {
           },
         },
       },
-      agents: { defaults: { model: { primary: 'scripted/m' }, workspace: this.workspace, skipBootstrap: true, heartbeat: { every: '0m' } } },
+      agents: { defaults: { model: { primary: 'scripted/m' }, skipBootstrap: true, heartbeat: { every: '0m' } } },
       update: { checkOnStart: false },
       logging: { file: path.join(this.directory, 'openclaw.log') },
     };
@@ -131,7 +131,7 @@ export class Gateway {
       caps: ['approvals', 'plugin-approvals'],
       commands: [],
       permissions: {},
-      auth: { token: this.#token },
+      auth: { token: this.token },
     });
   }
 

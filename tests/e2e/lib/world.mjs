@@ -36,13 +36,13 @@ export class World {
     this.gateway = new Gateway({
       directory: path.join(this.directory, 'host'),
       model: this.model,
-      configure: (config) => this.#configure(config, kPlugin, kSandbox, { loose: { sandbox: { mode: 'off' } } }),
+      configure: (config) => this.#configure(config, kPlugin, kSandbox, { loose: { workspace: '~/.openclaw/workspace-loose', sandbox: { mode: 'off' } } }),
     });
     this.control = new Gateway({
       directory: path.join(this.directory, 'control'),
       model: this.controlModel,
       configure: (config) =>
-        this.#configure(config, this.#pluginWithoutHook(), { mode: 'off' }, { caged: { sandbox: kSandbox } }),
+        this.#configure(config, this.#pluginWithoutHook(), { mode: 'off' }, { caged: { workspace: '~/.openclaw/workspace-caged', sandbox: kSandbox } }),
     });
     this.approved = new Web('the approved service');
     this.other = new Web('the other service');
@@ -88,7 +88,8 @@ export class World {
     };
     config.agents.defaults.sandbox = sandbox;
     config.agents.defaults.elevatedDefault = 'full';
-    config.agents.entries = { main: {}, ...agents };
+    // With several agents the host wants to be told each one's workspace.
+    config.agents.entries = { main: { workspace: '~/.openclaw/workspace' }, ...agents };
     config.tools = {
       elevated: { enabled: true, allowFrom: { webchat: ['*'] } },
       exec: { security: 'full', ask: 'off' },

@@ -8,7 +8,7 @@ import { copyOf, tamper } from '../lib/log.mjs';
 
 export const name = 'the audit log';
 
-export async function run({ instance, model, controlModel, canary, report }) {
+export async function run({ instance, gateway, model, controlModel, canary, report }) {
   const verdicts = instance.audit().filter((r) => r.kind === 'verdict');
   const known = new Set(verdicts.map((r) => r.payload.host_call));
   const expected = model.calls.filter((call) => !model.unrecorded.includes(call.id));
@@ -33,6 +33,6 @@ export async function run({ instance, model, controlModel, canary, report }) {
     report.control('a copy of the log with one refusal edited does not', before.status === 0 && after.status === 1, [before.stdout, after.stdout]);
   }
 
-  report.check('in all of this the private key never reached the model', !model.saw(canary));
+  report.check('in all of this neither the private key nor the gateway token reached the model', !model.saw(canary) && !model.saw(gateway.token));
   report.control('where the protection was taken away, it did', controlModel.requests.length === 0 || controlModel.saw(canary));
 }

@@ -13,30 +13,34 @@ export async function run(world) {
 }
 
 async function privateKey({ gateway, control, model, controlModel, canary, privateKey, controlKey, instance, report }) {
+  fs.mkdirSync(gateway.workspace, { recursive: true });
   const link = path.join(gateway.workspace, 'notes.txt');
   fs.symlinkSync(privateKey, link);
   const ways = {
     'cat ~/.ssh/id_rsa': exec('cat ~/.ssh/id_rsa'),
     'cat by its whole path': exec(`cat ${privateKey}`),
     'cat through a link in the workspace': exec('cat notes.txt'),
-    'cat through /proc': exec(`cat /proc/1/root${privateKey} /proc/*/cwd/../home/.ssh/id_rsa`),
+    'cat through /proc': exec(`cat /proc/1/root${privateKey} /proc/*/cwd/../../.ssh/id_rsa`),
     'a search of everything': exec(`grep -rIs ${canary.slice(0, 20)} / --exclude-dir=proc --exclude-dir=sys --exclude-dir=usr | head -c 300`),
+    "the host's own configuration": exec('cat ~/.openclaw/openclaw.json; ls -la ~/.openclaw ..'),
+    "the host's own configuration, with the tool read": read('~/.openclaw/openclaw.json'),
     'the tool read': read(privateKey),
     'the tool read, with ~': read('~/.ssh/id_rsa'),
-    'the tool read, with ..': read('../home/.ssh/id_rsa'),
+    'the tool read, with ..': read('../../.ssh/id_rsa'),
     'the tool read, through the link': read('notes.txt'),
   };
   const results = await gateway.turn('agent:main:two', 'key', Object.values(ways));
   // A command holds the first part of the canary itself; the whole of it only the file.
-  Object.keys(ways).forEach((way, i) => report.check(`the private key stays unread: ${way}`, results[i] !== undefined && !results[i].includes(canary), results[i]));
+  Object.keys(ways).forEach((way, i) => report.check(`secrets stay unread: ${way}`, results[i] !== undefined && !results[i].includes(canary) && !results[i].includes(gateway.token), results[i]));
   const blocked = instance.audit('--blocked').filter((r) => r.payload.host_call?.startsWith('key'));
   report.check('refused reads are in sc audit --blocked', blocked.length >= 3, blocked.length);
 
-  const open = await control.turn('agent:main:two', 'openkey', [exec('cat ~/.ssh/id_rsa'), read(controlKey)]);
+  const open = await control.turn('agent:main:two', 'openkey', [exec('cat ~/.ssh/id_rsa'), read(controlKey), read(control.config)]);
   report.control('without hook and sandbox the command reads the key', open[0]?.includes(canary), open[0]);
   report.control('and so does the tool read', open[1]?.includes(canary), open[1]);
+  report.control("and the host's own configuration", open[2]?.includes(control.token), open[2]);
   report.control('and the key was sent to the model', controlModel.saw(canary));
-  report.check('so far nothing that was sent to the model holds the key', !model.saw(canary));
+  report.check('so far nothing that was sent to the model holds them', !model.saw(canary) && !model.saw(gateway.token));
 }
 
 async function inTheWorkspace({ gateway, report }) {
@@ -60,7 +64,7 @@ async function inTheWorkspace({ gateway, report }) {
 // Each place outside is tried with write, edit, read and a command.
 async function outside({ gateway, control, report }) {
   const attempt = async (host, session, script) => {
-    const place = path.join(host.directory, 'outside');
+    const place = path.join(host.state, 'outside');
     fs.mkdirSync(place);
     const there = path.join(place, 'there.txt');
     fs.writeFileSync(there, 'as it was\n');

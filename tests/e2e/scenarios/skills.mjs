@@ -32,15 +32,21 @@ export async function run({ instance, gateway, control, model, report }) {
   report.check('it runs after sc approve', now?.includes('stranger says hello from sharkcage'), now);
 
   // As a real agent does it: the skill's document from where the host says it is, then the command that stands there.
-  const copy = path.join(gateway.workspace, '.openclaw/sandbox-skills/skills/speaker');
-  const prompts = model.requests.flatMap((body) => JSON.parse(body).messages).filter((m) => m.role === 'system');
-  const told = prompts.some((m) => JSON.stringify(m.content).includes(`<location>${copy}/SKILL.md`));
-  report.check("the host tells the model where the skill's copy is", told, prompts.length);
-  const [, followed] = await gateway.turn(session, 'document', [read(`${copy}/SKILL.md`), exec('scripts/say.sh again', { workdir: copy })]);
+  const document = locationOf(model, 'speaker');
+  report.check("the host tells the model where the skill's copy is", document !== undefined);
+  const directory = document?.replace('/SKILL.md', '');
+  const [, followed] = await gateway.turn(session, 'document', [read(document), exec(`sh ${directory}/scripts/say.sh again && echo done`)]);
   report.check("a skill's document leads to its command", followed?.includes('speaker says again from sharkcage'), followed);
   report.check('which ran as that skill', instance.verdict('document1x0')?.skill === 'speaker', instance.verdict('document1x0'));
 
   fs.appendFileSync(path.join(stranger, 'scripts/say.sh'), '#\n');
   const [changed] = await gateway.promptlessTurn(session, 'changed', [ask]);
   report.check('a skill that changed by one byte is blocked', /has changed since it was approved/.test(changed ?? ''), changed);
+}
+
+/** Where the host's prompt says that a skill's document is. */
+function locationOf(model, skill) {
+  const prompts = model.requests.flatMap((body) => JSON.parse(body).messages).filter((m) => m.role === 'system');
+  const listed = new RegExp(`<name>${skill}</name>[^]*?<location>([^<]+)</location>`);
+  return prompts.map((m) => listed.exec(JSON.stringify(m.content))?.[1]).findLast((path) => path !== undefined);
 }
