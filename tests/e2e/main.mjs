@@ -18,7 +18,9 @@ const kScenarios = { skills, approvals, files, network, unsandboxed, together, d
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in kScenarios));
 if (unknown.length > 0) {
-  console.error(`tests/e2e/run: no such scenario: ${unknown.join(', ')}. There are: ${Object.keys(kScenarios).join(', ')}`);
+  console.error(
+    `tests/e2e/run: no such scenario: ${unknown.join(', ')}. There are: ${Object.keys(kScenarios).join(', ')}`,
+  );
   process.exit(2);
 }
 
@@ -55,6 +57,7 @@ process.exitCode = report.failed === 0 ? 0 : 1;
 
 function showLogs() {
   for (const log of [world.instance.log, world.gateway.log, world.control.log]) {
-    if (fs.existsSync(log)) console.log(`\nthe end of ${log}:\n${fs.readFileSync(log, 'utf8').slice(-3000)}`);
+    if (fs.existsSync(log))
+      console.log(`\nthe end of ${log}:\n${fs.readFileSync(log, 'utf8').slice(-3000)}`);
   }
 }

@@ -70,7 +70,9 @@ export class Gateway {
 
   async #ready() {
     if (this.#process.exitCode !== null) {
-      throw new Error(`the gateway ended with ${this.#process.exitCode}:\n${fs.readFileSync(this.log, 'utf8').slice(-2000)}`);
+      throw new Error(
+        `the gateway ended with ${this.#process.exitCode}:\n${fs.readFileSync(this.log, 'utf8').slice(-2000)}`,
+      );
     }
     try {
       return (await fetch(`http://127.0.0.1:${this.port}/readyz`)).status === 200;
@@ -90,7 +92,12 @@ export class Gateway {
 
   #config() {
     return {
-      gateway: { mode: 'local', port: this.port, bind: 'loopback', auth: { mode: 'token', token: this.token } },
+      gateway: {
+        mode: 'local',
+        port: this.port,
+        bind: 'loopback',
+        auth: { mode: 'token', token: this.token },
+      },
       models: {
         mode: 'merge',
         providers: {
@@ -112,7 +119,13 @@ export class Gateway {
           },
         },
       },
-      agents: { defaults: { model: { primary: 'scripted/m' }, skipBootstrap: true, heartbeat: { every: '0m' } } },
+      agents: {
+        defaults: {
+          model: { primary: 'scripted/m' },
+          skipBootstrap: true,
+          heartbeat: { every: '0m' },
+        },
+      },
       update: { checkOnStart: false },
       logging: { file: path.join(this.directory, 'openclaw.log') },
     };
@@ -176,24 +189,39 @@ export class Gateway {
 
   /** Begins a turn; returns a promise of its end. */
   async begin(session, message) {
-    const { runId } = await this.request('chat.send', { sessionKey: session, message, idempotencyKey: randomUUID() });
-    return this.event('chat', (p) => p.runId === runId && ['final', 'error', 'aborted'].includes(p.state));
+    const { runId } = await this.request('chat.send', {
+      sessionKey: session,
+      message,
+      idempotencyKey: randomUUID(),
+    });
+    return this.event(
+      'chat',
+      (p) => p.runId === runId && ['final', 'error', 'aborted'].includes(p.state),
+    );
   }
 
   /** Plays a script to its end in `session` and returns the results of its tool calls as the model got them. */
   async turn(session, name, steps) {
     const message = this.model.script(name, steps);
     const end = await this.begin(session, message);
-    if (end.state !== 'final') throw new Error(`the turn ${name} ended with ${end.state}: ${JSON.stringify(end).slice(0, 500)}`);
+    if (end.state !== 'final')
+      throw new Error(
+        `the turn ${name} ended with ${end.state}: ${JSON.stringify(end).slice(0, 500)}`,
+      );
     return this.model.results(name);
   }
 
   /** The same for a run at whose other end no person can be asked: no channel started it. */
   async promptlessTurn(session, name, steps) {
     const message = this.model.script(name, steps);
-    const { runId } = await this.request('agent', { message, sessionKey: session, idempotencyKey: randomUUID() });
+    const { runId } = await this.request('agent', {
+      message,
+      sessionKey: session,
+      idempotencyKey: randomUUID(),
+    });
     const end = await this.request('agent.wait', { runId, timeoutMs: kTurn });
-    if (end.status !== 'ok') throw new Error(`the turn ${name} ended with ${JSON.stringify(end).slice(0, 500)}`);
+    if (end.status !== 'ok')
+      throw new Error(`the turn ${name} ended with ${JSON.stringify(end).slice(0, 500)}`);
     return this.model.results(name);
   }
 
@@ -210,7 +238,12 @@ export class Gateway {
 
   async stop() {
     this.#socket?.close();
-    if (this.#process === undefined || this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    if (
+      this.#process === undefined ||
+      this.#process.exitCode !== null ||
+      this.#process.signalCode !== null
+    )
+      return;
     const ended = new Promise((resolve) => this.#process.once('exit', resolve));
     this.#process.kill('SIGTERM');
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), 10_000);

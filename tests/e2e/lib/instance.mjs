@@ -27,7 +27,12 @@ export class Instance {
   }
 
   get environment() {
-    return { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: this.person, LANG: 'C.UTF-8', SHARKCAGE_HOME: this.home };
+    return {
+      PATH: '/usr/local/bin:/usr/bin:/bin',
+      HOME: this.person,
+      LANG: 'C.UTF-8',
+      SHARKCAGE_HOME: this.home,
+    };
   }
 
   get log() {
@@ -44,7 +49,10 @@ export class Instance {
     fs.closeSync(log);
     const ended = () => this.#supervisor.exitCode !== null || this.#supervisor.signalCode !== null;
     await until(() => ended() || this.sc('status').code === 0, kStart, 'the supervisor');
-    if (ended()) throw new Error(`the supervisor did not start:\n${fs.readFileSync(this.log, 'utf8').slice(-3000)}`);
+    if (ended())
+      throw new Error(
+        `the supervisor did not start:\n${fs.readFileSync(this.log, 'utf8').slice(-3000)}`,
+      );
     return this;
   }
 
@@ -53,7 +61,12 @@ export class Instance {
   }
 
   #end(signal) {
-    if (this.#supervisor === undefined || this.#supervisor.exitCode !== null || this.#supervisor.signalCode !== null) return;
+    if (
+      this.#supervisor === undefined ||
+      this.#supervisor.exitCode !== null ||
+      this.#supervisor.signalCode !== null
+    )
+      return;
     const ended = new Promise((resolve) => this.#supervisor.once('exit', resolve));
     this.#supervisor.kill(signal);
     return ended;
@@ -70,7 +83,11 @@ export class Instance {
 
   /** Runs `sc ARGS`: {code, stdout, stderr}. */
   sc(...args) {
-    const done = spawnSync(path.join(kBin, 'sc'), args, { env: this.environment, cwd: '/', encoding: 'utf8' });
+    const done = spawnSync(path.join(kBin, 'sc'), args, {
+      env: this.environment,
+      cwd: '/',
+      encoding: 'utf8',
+    });
     if (done.error !== undefined) throw done.error;
     return { code: done.status, stdout: done.stdout, stderr: done.stderr };
   }
@@ -78,7 +95,10 @@ export class Instance {
   /** The same; throws unless it worked. */
   must(...args) {
     const done = this.sc(...args);
-    if (done.code !== 0) throw new Error(`sc ${args.join(' ')} exited with ${done.code}: ${done.stderr}${done.stdout}`);
+    if (done.code !== 0)
+      throw new Error(
+        `sc ${args.join(' ')} exited with ${done.code}: ${done.stderr}${done.stdout}`,
+      );
     return done.stdout;
   }
 
@@ -96,7 +116,9 @@ export class Instance {
 
   /** The verdict on the call to which the model gave this id. */
   verdict(hostCall) {
-    return this.audit().find((record) => record.kind === 'verdict' && record.payload.host_call === hostCall);
+    return this.audit().find(
+      (record) => record.kind === 'verdict' && record.payload.host_call === hostCall,
+    );
   }
 
   /**
@@ -123,7 +145,9 @@ function copyTemplate(source, target, values) {
     if (entry.isDirectory()) {
       copyTemplate(from, to, values);
     } else {
-      const text = fs.readFileSync(from, 'utf8').replaceAll(/@([A-Z]+)@/g, (whole, key) => values[key] ?? whole);
+      const text = fs
+        .readFileSync(from, 'utf8')
+        .replaceAll(/@([A-Z]+)@/g, (whole, key) => values[key] ?? whole);
       fs.writeFileSync(to, text, { mode: fs.statSync(from).mode });
     }
   }

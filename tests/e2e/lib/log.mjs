@@ -7,7 +7,8 @@ import { DatabaseSync } from 'node:sqlite';
 /** A copy of the instance's directory, since SQLite writes when it recovers what a killed writer left. */
 export function copyOf(instance) {
   const copy = fs.mkdtempSync(path.join(path.dirname(instance.home), 'copy-'));
-  for (const folder of ['etc', 'var']) fs.cpSync(path.join(instance.home, folder), path.join(copy, folder), { recursive: true });
+  for (const folder of ['etc', 'var'])
+    fs.cpSync(path.join(instance.home, folder), path.join(copy, folder), { recursive: true });
   fs.mkdirSync(path.join(copy, 'run'), { mode: 0o700 });
   return copy;
 }
@@ -28,6 +29,8 @@ export function readLog(instance) {
 /** Changes one record of the log in `home`, as somebody would who has the file. */
 export function tamper(home) {
   const database = new DatabaseSync(path.join(home, 'var/audit/audit.db'));
-  database.exec("UPDATE records SET decision = 'allow' WHERE seq = (SELECT min(seq) FROM records WHERE decision = 'block')");
+  database.exec(
+    "UPDATE records SET decision = 'allow' WHERE seq = (SELECT min(seq) FROM records WHERE decision = 'block')",
+  );
   database.close();
 }

@@ -95,7 +95,8 @@ export class Model {
         type: 'function',
         function: { name: call.name, arguments: JSON.stringify(call.args) },
       }));
-      for (const call of tool_calls) this.calls.push({ script: name, id: call.id, name: call.function.name });
+      for (const call of tool_calls)
+        this.calls.push({ script: name, id: call.id, name: call.function.name });
       send([{ index: 0, delta: { role: 'assistant', tool_calls }, finish_reason: null }]);
       send([{ index: 0, delta: {}, finish_reason: 'tool_calls' }]);
     }

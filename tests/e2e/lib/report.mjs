@@ -13,7 +13,10 @@ export class Report {
     }
     this.failed += 1;
     console.log(`NOT OK  ${promise}`);
-    if (seen !== undefined) console.log(`        seen: ${typeof seen === 'string' ? seen : JSON.stringify(seen)}`.slice(0, 2000));
+    if (seen !== undefined)
+      console.log(
+        `        seen: ${typeof seen === 'string' ? seen : JSON.stringify(seen)}`.slice(0, 2000),
+      );
   }
 
   /** The attack of a protective check, with the protection taken away: it must work there, or the check proves nothing. */

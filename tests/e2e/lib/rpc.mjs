@@ -18,7 +18,8 @@ export class Rpc {
     this.#socket.on('error', () => undefined);
     this.#socket.on('data', (chunk) => this.#receive(chunk));
     this.#socket.on('close', () => {
-      for (const { reject } of this.#waiting.values()) reject(new Error('the supervisor ended the connection'));
+      for (const { reject } of this.#waiting.values())
+        reject(new Error('the supervisor ended the connection'));
       this.#waiting.clear();
     });
     await this.call('hello', { client: 'e2e', versions: [1] });

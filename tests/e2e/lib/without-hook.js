@@ -6,6 +6,8 @@ export default {
   ...plugin,
   register(api) {
     const on = (hook, ...rest) => (hook === 'before_tool_call' ? undefined : api.on(hook, ...rest));
-    plugin.register(new Proxy(api, { get: (target, key) => (key === 'on' ? on : Reflect.get(target, key)) }));
+    plugin.register(
+      new Proxy(api, { get: (target, key) => (key === 'on' ? on : Reflect.get(target, key)) }),
+    );
   },
 };

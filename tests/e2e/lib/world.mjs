@@ -21,7 +21,9 @@ const kOverlayfs = 0x794c7630;
 
 function throwawayDirectory() {
   const parents = [os.tmpdir(), '/var/tmp', '/dev/shm'];
-  const usable = parents.find((p) => process.getuid() !== 0 || fs.statfsSync(p).type !== kOverlayfs);
+  const usable = parents.find(
+    (p) => process.getuid() !== 0 || fs.statfsSync(p).type !== kOverlayfs,
+  );
   return fs.realpathSync(fs.mkdtempSync(path.join(usable ?? os.tmpdir(), 'sharkcage-e2e-')));
 }
 
@@ -32,17 +34,28 @@ export class World {
     this.canary = `canary-${randomUUID()}`;
     this.model = new Model();
     this.controlModel = new Model();
-    this.instance = new Instance({ home: path.join(this.directory, 'cage'), person: path.join(this.directory, 'host/home') });
+    this.instance = new Instance({
+      home: path.join(this.directory, 'cage'),
+      person: path.join(this.directory, 'host/home'),
+    });
     this.gateway = new Gateway({
       directory: path.join(this.directory, 'host'),
       model: this.model,
-      configure: (config) => this.#configure(config, kPlugin, kSandbox, { loose: { workspace: '~/.openclaw/workspace-loose', sandbox: { mode: 'off' } } }),
+      configure: (config) =>
+        this.#configure(config, kPlugin, kSandbox, {
+          loose: { workspace: '~/.openclaw/workspace-loose', sandbox: { mode: 'off' } },
+        }),
     });
     this.control = new Gateway({
       directory: path.join(this.directory, 'control'),
       model: this.controlModel,
       configure: (config) =>
-        this.#configure(config, this.#pluginWithoutHook(), { mode: 'off' }, { caged: { workspace: '~/.openclaw/workspace-caged', sandbox: kSandbox } }),
+        this.#configure(
+          config,
+          this.#pluginWithoutHook(),
+          { mode: 'off' },
+          { caged: { workspace: '~/.openclaw/workspace-caged', sandbox: kSandbox } },
+        ),
     });
     this.approved = new Web('the approved service');
     this.other = new Web('the other service');
@@ -51,7 +64,9 @@ export class World {
   async start() {
     this.privateKey = this.#plantCanary(this.gateway);
     this.controlKey = this.#plantCanary(this.control);
-    await Promise.all([this.model, this.controlModel, this.approved, this.other].map((server) => server.start()));
+    await Promise.all(
+      [this.model, this.controlModel, this.approved, this.other].map((server) => server.start()),
+    );
     await this.instance.start();
     await Promise.all([this.gateway.start(), this.control.start()]);
   }
@@ -59,7 +74,9 @@ export class World {
   async stop() {
     await Promise.all([this.gateway.stop(), this.control.stop()]);
     await this.instance.stop();
-    await Promise.all([this.model, this.controlModel, this.approved, this.other].map((server) => server.stop()));
+    await Promise.all(
+      [this.model, this.controlModel, this.approved, this.other].map((server) => server.stop()),
+    );
   }
 
   /** Copies of skills that were approved are read-only. */
@@ -83,7 +100,10 @@ export class World {
       slots: { memory: 'none' },
       load: { paths: [plugin] },
       entries: {
-        sharkcage: { enabled: true, config: { home: this.instance.home, exec: path.join(kBin, 'sc-exec') } },
+        sharkcage: {
+          enabled: true,
+          config: { home: this.instance.home, exec: path.join(kBin, 'sc-exec') },
+        },
       },
     };
     config.agents.defaults.sandbox = sandbox;
@@ -100,11 +120,17 @@ export class World {
   #pluginWithoutHook() {
     const copy = path.join(this.directory, 'plugin-without-hook');
     fs.cpSync(path.join(kPlugin, 'dist'), path.join(copy, 'dist'), { recursive: true });
-    fs.copyFileSync(path.join(kPlugin, 'openclaw.plugin.json'), path.join(copy, 'openclaw.plugin.json'));
+    fs.copyFileSync(
+      path.join(kPlugin, 'openclaw.plugin.json'),
+      path.join(copy, 'openclaw.plugin.json'),
+    );
     const manifest = JSON.parse(fs.readFileSync(path.join(kPlugin, 'package.json'), 'utf8'));
     manifest.openclaw.extensions = ['./without-hook.js'];
     fs.writeFileSync(path.join(copy, 'package.json'), JSON.stringify(manifest));
-    fs.copyFileSync(path.join(import.meta.dirname, 'without-hook.js'), path.join(copy, 'without-hook.js'));
+    fs.copyFileSync(
+      path.join(import.meta.dirname, 'without-hook.js'),
+      path.join(copy, 'without-hook.js'),
+    );
     return copy;
   }
 }

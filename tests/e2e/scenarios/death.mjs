@@ -50,19 +50,41 @@ async function killedInTheMiddle({ instance, gateway, model, report }) {
   const results = await turn;
   await until(() => !runs(naptime), kLimit, 'the command to end');
   report.check('killed in the middle: the command ends with it', !fs.existsSync(after), results[0]);
-  report.check('the model is told that it failed', /supervisor|exited|signal/i.test(results[0] ?? ''), results[0]);
+  report.check(
+    'the model is told that it failed',
+    /supervisor|exited|signal/i.test(results[0] ?? ''),
+    results[0],
+  );
   const why = /^Sharkcage: .*supervisor is not running.*sc start/;
-  report.check('exec is blocked, with the reason and the remedy', why.test(results[1] ?? ''), results[1]);
+  report.check(
+    'exec is blocked, with the reason and the remedy',
+    why.test(results[1] ?? ''),
+    results[1],
+  );
   report.check('read is blocked', why.test(results[2] ?? ''), results[2]);
-  report.check('write is blocked', why.test(results[3] ?? '') && !fs.existsSync(path.join(gateway.workspace, 'unwatched.txt')), results[3]);
+  report.check(
+    'write is blocked',
+    why.test(results[3] ?? '') && !fs.existsSync(path.join(gateway.workspace, 'unwatched.txt')),
+    results[3],
+  );
   model.unrecorded.push('middle1x0', 'middle2x0', 'middle3x0');
-  const verdict = readLog(instance).find((r) => r.kind === 'verdict' && r.payload.host_call === 'middle0x0');
-  report.check('the dead supervisor left the verdict in the log', verdict?.decision === 'allow', verdict);
+  const verdict = readLog(instance).find(
+    (r) => r.kind === 'verdict' && r.payload.host_call === 'middle0x0',
+  );
+  report.check(
+    'the dead supervisor left the verdict in the log',
+    verdict?.decision === 'allow',
+    verdict,
+  );
 
   await instance.start();
   verified(instance, report);
   const [again] = await gateway.turn(kSession, 'restarted', [exec('echo it ran on $(hostname)')]);
-  report.check('after a restart the same session works again', again?.includes('it ran on sharkcage'), again);
+  report.check(
+    'after a restart the same session works again',
+    again?.includes('it ran on sharkcage'),
+    again,
+  );
 }
 
 async function open(instance, workspace) {
@@ -72,9 +94,16 @@ async function open(instance, workspace) {
 }
 
 const authorize = (rpc, mark, call) =>
-  rpc.call('tool.authorize', { tool: 'exec', params: { command: `: > ${mark}` }, session: 'direct', call, prompt: false });
+  rpc.call('tool.authorize', {
+    tool: 'exec',
+    params: { command: `: > ${mark}` },
+    session: 'direct',
+    call,
+    prompt: false,
+  });
 
-const verdictsOn = (instance, call) => readLog(instance).filter((r) => r.kind === 'verdict' && r.payload.host_call === call);
+const verdictsOn = (instance, call) =>
+  readLog(instance).filter((r) => r.kind === 'verdict' && r.payload.host_call === call);
 
 function verified(instance, report) {
   const done = instance.sc('audit', 'verify');
@@ -89,15 +118,28 @@ async function killedBeforeTheStart({ instance, gateway, report }) {
   await instance.kill();
   rpc.close();
   const records = verdictsOn(instance, 'direct-start');
-  report.check('killed between verdict and start: the verdict is in the log', records.length === 1 && records[0].decision === 'allow', records);
+  report.check(
+    'killed between verdict and start: the verdict is in the log',
+    records.length === 1 && records[0].decision === 'allow',
+    records,
+  );
   report.check('and nothing ran', !fs.existsSync(mark));
 
   await instance.start();
   verified(instance, report);
   const next = await open(instance, gateway.workspace);
   const refusal = await next
-    .call('exec.prepare', { session: 'direct', kind: 'exec', command: `: > ${mark}`, token: verdict.token, env: {} })
-    .then(() => undefined, (error) => error);
+    .call('exec.prepare', {
+      session: 'direct',
+      kind: 'exec',
+      command: `: > ${mark}`,
+      token: verdict.token,
+      env: {},
+    })
+    .then(
+      () => undefined,
+      (error) => error,
+    );
   report.check('the token of before is refused', refusal?.code === -32001, String(refusal));
   next.close();
 }
@@ -106,7 +148,11 @@ async function killedBeforeTheStart({ instance, gateway, report }) {
 async function killedBeforeTheVerdict({ instance, gateway, report }) {
   const rpc = await open(instance, gateway.workspace);
   process.kill(instance.pid, 'SIGSTOP');
-  const answer = authorize(rpc, path.join(gateway.workspace, 'mark-verdict'), 'direct-verdict').catch((error) => error);
+  const answer = authorize(
+    rpc,
+    path.join(gateway.workspace, 'mark-verdict'),
+    'direct-verdict',
+  ).catch((error) => error);
   await instance.kill();
   report.control('killed before the verdict: no answer', (await answer) instanceof Error);
   report.control('and no verdict in the log', verdictsOn(instance, 'direct-verdict').length === 0);
@@ -126,19 +172,33 @@ async function killedWithATicket({ instance, gateway, report }) {
     const rpc = await open(instance, gateway.workspace);
     const { token } = await authorize(rpc, mark, call);
     const command = `: > ${mark}`;
-    const { ticket } = await rpc.call('exec.prepare', { session: 'direct', kind: 'exec', command, token, env: {} });
+    const { ticket } = await rpc.call('exec.prepare', {
+      session: 'direct',
+      kind: 'exec',
+      command,
+      token,
+      env: {},
+    });
     rpc.close();
     return ticket;
   };
   const mark = path.join(gateway.workspace, 'mark-ticket');
   const used = spend(await ticketFor(mark, 'direct-used'));
-  report.control('a ticket runs its command', used.status === 0 && fs.existsSync(mark), used.stderr);
+  report.control(
+    'a ticket runs its command',
+    used.status === 0 && fs.existsSync(mark),
+    used.stderr,
+  );
   fs.rmSync(mark, { force: true });
 
   const ticket = await ticketFor(mark, 'direct-ticket');
   await instance.kill();
   const orphan = spend(ticket);
-  report.check('with no supervisor a ticket runs nothing', orphan.status !== 0 && !fs.existsSync(mark), orphan);
+  report.check(
+    'with no supervisor a ticket runs nothing',
+    orphan.status !== 0 && !fs.existsSync(mark),
+    orphan,
+  );
   await instance.start();
   const late = spend(ticket);
   report.check('nor with the next one', late.status === 126 && !fs.existsSync(mark), late);

@@ -12,7 +12,17 @@ export async function run(world) {
   await outside(world);
 }
 
-async function privateKey({ gateway, control, model, controlModel, canary, privateKey, controlKey, instance, report }) {
+async function privateKey({
+  gateway,
+  control,
+  model,
+  controlModel,
+  canary,
+  privateKey,
+  controlKey,
+  instance,
+  report,
+}) {
   fs.mkdirSync(gateway.workspace, { recursive: true });
   const link = path.join(gateway.workspace, 'notes.txt');
   fs.symlinkSync(privateKey, link);
@@ -21,7 +31,9 @@ async function privateKey({ gateway, control, model, controlModel, canary, priva
     'cat by its whole path': exec(`cat ${privateKey}`),
     'cat through a link in the workspace': exec('cat notes.txt'),
     'cat through /proc': exec(`cat /proc/1/root${privateKey} /proc/*/cwd/../../.ssh/id_rsa`),
-    'a search of everything': exec(`grep -rIs ${canary.slice(0, 20)} / --exclude-dir=proc --exclude-dir=sys --exclude-dir=usr | head -c 300`),
+    'a search of everything': exec(
+      `grep -rIs ${canary.slice(0, 20)} / --exclude-dir=proc --exclude-dir=sys --exclude-dir=usr | head -c 300`,
+    ),
     "the host's own configuration": exec('cat ~/.openclaw/openclaw.json; ls -la ~/.openclaw ..'),
     "the host's own configuration, with the tool read": read('~/.openclaw/openclaw.json'),
     'the tool read': read(privateKey),
@@ -31,16 +43,35 @@ async function privateKey({ gateway, control, model, controlModel, canary, priva
   };
   const results = await gateway.turn('agent:main:two', 'key', Object.values(ways));
   // A command holds the first part of the canary itself; the whole of it only the file.
-  Object.keys(ways).forEach((way, i) => report.check(`secrets stay unread: ${way}`, results[i] !== undefined && !results[i].includes(canary) && !results[i].includes(gateway.token), results[i]));
+  Object.keys(ways).forEach((way, i) =>
+    report.check(
+      `secrets stay unread: ${way}`,
+      results[i] !== undefined &&
+        !results[i].includes(canary) &&
+        !results[i].includes(gateway.token),
+      results[i],
+    ),
+  );
   const blocked = instance.audit('--blocked').filter((r) => r.payload.host_call?.startsWith('key'));
   report.check('refused reads are in sc audit --blocked', blocked.length >= 3, blocked.length);
 
-  const open = await control.turn('agent:main:two', 'openkey', [exec('cat ~/.ssh/id_rsa'), read(controlKey), read(control.config)]);
-  report.control('without hook and sandbox the command reads the key', open[0]?.includes(canary), open[0]);
+  const open = await control.turn('agent:main:two', 'openkey', [
+    exec('cat ~/.ssh/id_rsa'),
+    read(controlKey),
+    read(control.config),
+  ]);
+  report.control(
+    'without hook and sandbox the command reads the key',
+    open[0]?.includes(canary),
+    open[0],
+  );
   report.control('and so does the tool read', open[1]?.includes(canary), open[1]);
   report.control("and the host's own configuration", open[2]?.includes(control.token), open[2]);
   report.control('and the key was sent to the model', controlModel.saw(canary));
-  report.check('so far nothing that was sent to the model holds them', !model.saw(canary) && !model.saw(gateway.token));
+  report.check(
+    'so far nothing that was sent to the model holds them',
+    !model.saw(canary) && !model.saw(gateway.token),
+  );
 }
 
 async function inTheWorkspace({ gateway, report }) {
@@ -55,8 +86,16 @@ async function inTheWorkspace({ gateway, report }) {
   ]);
   report.check('write and read work in the workspace', results[1]?.includes('bread'), results);
   report.check('edit works in the workspace', results[3]?.includes('milk'), results);
-  report.check('a command sees the same file and can change it', fs.readFileSync(file, 'utf8') === 'milk\ncheese\n', results);
-  report.check('write makes folders', fs.readFileSync(path.join(gateway.workspace, 'deep/down/below.txt'), 'utf8') === 'deep\n', results[5]);
+  report.check(
+    'a command sees the same file and can change it',
+    fs.readFileSync(file, 'utf8') === 'milk\ncheese\n',
+    results,
+  );
+  report.check(
+    'write makes folders',
+    fs.readFileSync(path.join(gateway.workspace, 'deep/down/below.txt'), 'utf8') === 'deep\n',
+    results[5],
+  );
   const owner = fs.statSync(file).uid;
   report.check("the files are the person's", owner === process.getuid(), owner);
 }
@@ -80,7 +119,10 @@ async function outside({ gateway, control, report }) {
     return {
       read: results[0]?.includes('as it was'),
       edited: fs.readFileSync(there, 'utf8') !== 'as it was\n',
-      made: fs.readdirSync(place).filter((entry) => entry !== 'there.txt').sort(),
+      made: fs
+        .readdirSync(place)
+        .filter((entry) => entry !== 'there.txt')
+        .sort(),
       results,
     };
   };
@@ -90,6 +132,14 @@ async function outside({ gateway, control, report }) {
   ]);
   report.check('read fails outside the workspace', ours.read === false, ours.results[0]);
   report.check('edit fails outside the workspace', !ours.edited, ours.results[4]);
-  report.check('write fails outside, also through .. and links, and so do commands', ours.made.length === 0, ours);
-  report.control('without hook and sandbox all of that works', open.read && open.edited && open.made.length === 5, open);
+  report.check(
+    'write fails outside, also through .. and links, and so do commands',
+    ours.made.length === 0,
+    ours,
+  );
+  report.control(
+    'without hook and sandbox all of that works',
+    open.read && open.edited && open.made.length === 5,
+    open,
+  );
 }

@@ -18,16 +18,48 @@ export async function run({ instance, gateway, control, approved, other, report 
     exec(`${fetch} http://127.0.0.1:${other.port}/skill`),
     exec(`curl -sS --max-time 5 ${good}/agent 2>&1`),
   ]);
-  report.check('the approved service answers through the proxy', yes?.includes('proxied: the approved service'), yes);
-  report.check('past the proxy there is no network', !yes?.includes('direct: the approved service'), yes);
-  report.check('another service is refused', no !== undefined && !no.includes('the other service'), no);
-  report.check('also by its address', byAddress !== undefined && !byAddress.includes('the other service'), byAddress);
-  report.check('what is not the skill has no network', agent !== undefined && !agent.includes('the approved service'), agent);
+  report.check(
+    'the approved service answers through the proxy',
+    yes?.includes('proxied: the approved service'),
+    yes,
+  );
+  report.check(
+    'past the proxy there is no network',
+    !yes?.includes('direct: the approved service'),
+    yes,
+  );
+  report.check(
+    'another service is refused',
+    no !== undefined && !no.includes('the other service'),
+    no,
+  );
+  report.check(
+    'also by its address',
+    byAddress !== undefined && !byAddress.includes('the other service'),
+    byAddress,
+  );
+  report.check(
+    'what is not the skill has no network',
+    agent !== undefined && !agent.includes('the approved service'),
+    agent,
+  );
   report.check('the other service was never asked', other.asked.length === 0, other.asked);
-  report.check('the approved service was asked once', approved.asked.join() === '/skill', approved.asked);
-  const refused = instance.audit('--blocked', '--skill', 'fetcher').filter((r) => JSON.stringify(r).includes(`${other.port}`));
+  report.check(
+    'the approved service was asked once',
+    approved.asked.join() === '/skill',
+    approved.asked,
+  );
+  const refused = instance
+    .audit('--blocked', '--skill', 'fetcher')
+    .filter((r) => JSON.stringify(r).includes(`${other.port}`));
   report.check('the refused connection is in sc audit --blocked', refused.length > 0, refused);
 
-  const [open] = await control.turn('agent:main:one', 'networkopen', [exec(`${fetch} ${bad}/control`)]);
-  report.control('without hook and sandbox the other service answers', open?.includes('direct: the other service'), open);
+  const [open] = await control.turn('agent:main:one', 'networkopen', [
+    exec(`${fetch} ${bad}/control`),
+  ]);
+  report.control(
+    'without hook and sandbox the other service answers',
+    open?.includes('direct: the other service'),
+    open,
+  );
 }

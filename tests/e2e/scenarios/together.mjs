@@ -24,13 +24,30 @@ export async function run({ instance, gateway, control, approved, report }) {
     return [first ?? '', second ?? ''];
   };
   const [first, second] = await meet(gateway, 'together');
-  report.check('they ran at the same time', first.includes('together with loner') && second.includes('together with meeter'), [first, second]);
-  report.check('the one with an approved service reached it', first.includes('network: the approved service'), first);
+  report.check(
+    'they ran at the same time',
+    first.includes('together with loner') && second.includes('together with meeter'),
+    [first, second],
+  );
+  report.check(
+    'the one with an approved service reached it',
+    first.includes('network: the approved service'),
+    first,
+  );
   report.check('the other one did not', !second.includes('the approved service'), second);
-  const each = (text, peer) => text.includes('sees itself') && text.includes(`does not see ${peer}`);
-  report.check("each saw its own files and not the other's", each(first, 'loner') && each(second, 'meeter'), [first, second]);
+  const each = (text, peer) =>
+    text.includes('sees itself') && text.includes(`does not see ${peer}`);
+  report.check(
+    "each saw its own files and not the other's",
+    each(first, 'loner') && each(second, 'meeter'),
+    [first, second],
+  );
   const policies = ['together10x0', 'together20x0'].map((call) => instance.verdict(call)?.policy);
-  report.check('each had a policy of its own', policies.every(Boolean) && policies[0] !== policies[1], policies);
+  report.check(
+    'each had a policy of its own',
+    policies.every(Boolean) && policies[0] !== policies[1],
+    policies,
+  );
 
   const open = await meet(control, 'togetheropen');
   const mixed = open[1].includes('the approved service') && open[1].includes('sees meeter');

@@ -20,28 +20,52 @@ export async function run(world) {
     controls(world),
   ]);
   const blocked = (at, way) =>
-    report.check(`exec with ${way} is blocked`, /^Sharkcage: exec .*outside the sandbox/.test(results[at] ?? ''), results[at]);
+    report.check(
+      `exec with ${way} is blocked`,
+      /^Sharkcage: exec .*outside the sandbox/.test(results[at] ?? ''),
+      results[at],
+    );
   blocked(0, 'elevated');
   blocked(1, 'host "gateway"');
   blocked(2, 'host "node"');
   blocked(3, 'another node');
   const inside = (text) => /No such file/.test(text ?? '') && !text.includes(canary);
-  report.check('a host that elevates by default does not: plain exec stays in the sandbox', inside(results[4]), results[4]);
+  report.check(
+    'a host that elevates by default does not: plain exec stays in the sandbox',
+    inside(results[4]),
+    results[4],
+  );
   report.check('nor when the model says what the default is', inside(results[5]), results[5]);
 
   await without(world, 'an agent without sandbox', 'agent:loose:past', 'loose');
   await gateway.request('sessions.patch', { key: 'agent:main:past', sandboxMode: 'off' });
   await without(world, 'a chat whose sandbox was turned off', 'agent:main:past', 'optout');
   await gateway.request('sessions.patch', { key: 'agent:main:past', sandboxMode: null });
-  const [back] = await gateway.turn('agent:main:past', 'backagain', [exec('echo back from $(hostname)')]);
-  report.check('turned on again, commands run in the sandbox', back?.includes('back from sharkcage'), back);
+  const [back] = await gateway.turn('agent:main:past', 'backagain', [
+    exec('echo back from $(hostname)'),
+  ]);
+  report.check(
+    'turned on again, commands run in the sandbox',
+    back?.includes('back from sharkcage'),
+    back,
+  );
 }
 
 async function without({ gateway, privateKey, instance, report }, which, session, script) {
-  const results = await gateway.turn(session, script, [exec(kKey), read(privateKey), write('past.txt', 'x')]);
+  const results = await gateway.turn(session, script, [
+    exec(kKey),
+    read(privateKey),
+    write('past.txt', 'x'),
+  ]);
   const blocked = results.every((text) => /no Sharkcage sandbox/.test(text));
-  report.check(`in ${which} exec, read and write are blocked`, blocked && results.length === 3, results);
-  const records = instance.audit('--blocked').filter((r) => r.payload.host_call?.startsWith(script));
+  report.check(
+    `in ${which} exec, read and write are blocked`,
+    blocked && results.length === 3,
+    results,
+  );
+  const records = instance
+    .audit('--blocked')
+    .filter((r) => r.payload.host_call?.startsWith(script));
   report.check('which is in sc audit --blocked', records.length === 3, records.length);
 }
 
@@ -54,8 +78,24 @@ async function controls({ control, canary, report }) {
       exec(kKey, { elevated: false }),
     ])),
   ];
-  report.control('host "gateway" without hook and sandbox reads the key', loose?.includes(canary), loose);
-  report.control('elevated, in the sandbox but without the hook, reads the key', elevated?.includes(canary), elevated);
-  report.control('so does plain exec where the host elevates by default', byDefault?.includes(canary), byDefault);
-  report.check('a sandboxed command that no hook authorized is refused by the backend', /was not authorized/.test(refused ?? ''), refused);
+  report.control(
+    'host "gateway" without hook and sandbox reads the key',
+    loose?.includes(canary),
+    loose,
+  );
+  report.control(
+    'elevated, in the sandbox but without the hook, reads the key',
+    elevated?.includes(canary),
+    elevated,
+  );
+  report.control(
+    'so does plain exec where the host elevates by default',
+    byDefault?.includes(canary),
+    byDefault,
+  );
+  report.check(
+    'a sandboxed command that no hook authorized is refused by the backend',
+    /was not authorized/.test(refused ?? ''),
+    refused,
+  );
 }
