@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -150,12 +152,22 @@ void make_room_for_groups() {
   write_value(own->second + "/cgroup.subtree_control", "+pids");
 }
 
-void remove_stale_groups(const std::string& prefix) {
+std::string group_name(pid_t launcher, pid_t monitor) {
+  return "sharkcage-" + std::to_string(launcher) + "-" + std::to_string(monitor);
+}
+
+void remove_stale_groups() {
   for (const auto& [controller, parent] : own_groups()) {
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(parent, error)) {
-      // rmdir fails for a group in use: that is the check.
-      if (entry.path().filename().string().starts_with(prefix)) ::rmdir(entry.path().c_str());
+      pid_t launcher = 0;
+      pid_t monitor = 0;
+      const std::string name = entry.path().filename().string();
+      if (std::sscanf(name.c_str(), "sharkcage-%d-%d", &launcher, &monitor) != 2) continue;
+      if (name != group_name(launcher, monitor)) continue;
+      const bool gone = ::kill(monitor, 0) != 0 && errno == ESRCH;
+      // Fails for a group that still holds a process; a later call removes it.
+      if (gone) ::rmdir(entry.path().c_str());
     }
   }
 }

@@ -54,7 +54,10 @@ class ControlGroup {
 // systemd. Does nothing elsewhere.
 void make_room_for_groups();
 
-// Removes groups named `prefix`* that hold no process: what a killed monitor left.
-void remove_stale_groups(const std::string& prefix);
+// The name of a monitor's groups.
+std::string group_name(pid_t launcher, pid_t monitor);
+
+// Removes what killed monitors left, those of an earlier launcher and of other instances too.
+void remove_stale_groups();
 
 }  // namespace sharkcage::sandbox

@@ -32,6 +32,7 @@ class Launcher {
     block_signals();
     raise_descriptor_limit();
     make_room_for_groups();
+    remove_stale_groups();
     prepared_.filter_any = build_filter(true);
     prepared_.filter_scoped = build_filter(false);
     prepared_.landlock_abi = landlock_abi();
@@ -96,16 +97,12 @@ class Launcher {
       life_.reset();
       children_.reset();
       run_monitor({std::move(spec), std::move(control), std::move(lifeline_)}, prepared_,
-                  group_of(::getpid()));
+                  group_name(pid_, ::getpid()));
     } catch (const std::exception& error) {
       const Json event = {
           {"event", "failed"}, {"what", error.what()}, {"errno", errno}, {"remedy", ""}};
       send_with_fds(control.get(), dump_json(event), {});
     }
-  }
-
-  std::string group_of(pid_t monitor) const {
-    return "sharkcage-" + std::to_string(pid_) + "-" + std::to_string(monitor);
   }
 
   void reap_monitors() {
@@ -116,7 +113,7 @@ class Launcher {
       const pid_t monitor = ::waitpid(-1, &status, WNOHANG);
       if (monitor <= 0) return;
       // One that was killed could not remove its control groups.
-      if (WIFSIGNALED(status)) remove_stale_groups(group_of(monitor));
+      if (WIFSIGNALED(status)) remove_stale_groups();
     }
   }
 
