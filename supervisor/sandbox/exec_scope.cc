@@ -220,7 +220,7 @@ void plan_libraries(const ExecLayout& layout, const std::set<std::string>& grant
   }
   const std::vector<std::string> shown(granted.begin(), granted.end());
   for (const std::string& path : layout.stray_programs()) {
-    if (!inside_any(path, shown)) steps.push_back(mask_step(path, false));
+    if (!inside_any(path, shown)) steps.push_back(mask_step(path));
   }
 }
 

@@ -175,22 +175,45 @@ Failure bind(int root, const Step& step) {
   return {};
 }
 
+// What a step of the policy is about, without following links, or -1.
+int open_inside(int root, const Step& step) {
+  return sys::openat2(root, step.target.c_str(), O_PATH,
+                      RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+}
+
+int attach_over(int tree, int target) {
+  return ::move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
 Failure mask(int root, const Step& step) {
-  ScopedFd tree{::open_tree(root, step.directory ? kMaskDirectory : kMaskFile,
+  ScopedFd target{open_inside(root, step)};
+  // What is no longer there needs no mask.
+  if (target.fd < 0 && errno == ENOENT) return {};
+  struct stat status {};
+  if (target.fd < 0 || ::fstat(target.fd, &status) != 0) {
+    return fail(InitReport::kMask, step.target.c_str());
+  }
+  ScopedFd tree{::open_tree(root, S_ISDIR(status.st_mode) ? kMaskDirectory : kMaskFile,
                             OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)};
   mount_attr attributes{};
   attributes.attr_set =
       MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   if (tree.fd < 0 ||
-      ::mount_setattr(tree.fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
+      ::mount_setattr(tree.fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0 ||
+      attach_over(tree.fd, target.fd) != 0) {
     return fail(InitReport::kMask, step.target.c_str());
   }
-  ScopedFd target{sys::openat2(root, step.target.c_str(), O_PATH,
-                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)};
-  // What is no longer there needs no mask.
+  return {};
+}
+
+// rename(2) refuses mount points of the caller's namespace: EBUSY.
+Failure pin(int root, const Step& step) {
+  ScopedFd target{open_inside(root, step)};
   if (target.fd < 0 && errno == ENOENT) return {};
-  if (target.fd < 0 || ::move_mount(tree.fd, "", target.fd, "",
-                                    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0) {
+  constexpr unsigned kClone =
+      OPEN_TREE_CLONE | static_cast<unsigned>(OPEN_TREE_CLOEXEC) | AT_RECURSIVE | AT_EMPTY_PATH;
+  ScopedFd tree{target.fd < 0 ? -1 : ::open_tree(target.fd, "", kClone)};
+  if (tree.fd < 0 || attach_over(tree.fd, target.fd) != 0) {
     return fail(InitReport::kMask, step.target.c_str());
   }
   return {};
@@ -224,6 +247,8 @@ Failure apply(int root, const Step& step) {
       return mount_fresh(root, step, "devpts", InitReport::kMountDevpts);
     case Step::Kind::kMask:
       return mask(root, step);
+    case Step::Kind::kPin:
+      return pin(root, step);
   }
   return {};
 }

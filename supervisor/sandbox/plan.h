@@ -26,6 +26,7 @@ struct Step {
     kProc,       // a fresh /proc of the sandbox's processes, read-only
     kDevpts,     // terminals of the sandbox's own
     kMask,       // an empty file or directory that nobody may open, over what is there
+    kPin,        // a directory, mounted on itself: what is a mount point cannot be moved
   };
   Kind kind = Kind::kDirectory;
   std::string target;
@@ -34,7 +35,7 @@ struct Step {
   mode_t mode = 0755;
   std::uint64_t size = 0;
   std::uint64_t attributes = 0;  // MOUNT_ATTR_*
-  bool directory = true;         // kBind, kMask: what the target is
+  bool directory = true;         // kBind: what the target is
   bool policy = false;  // comes from the policy: parents are made, links are never followed
   bool judged = false;  // kBind: must be the file with this device and inode
   dev_t device = 0;

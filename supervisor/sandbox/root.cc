@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <optional>
+#include <set>
 
 #include "common/errors.h"
 #include "supervisor/sandbox/steps.h"
@@ -36,6 +38,11 @@ Step plain(Step step) {
 bool exists(const std::string& path) {
   struct stat status {};
   return ::lstat(path.c_str(), &status) == 0;
+}
+
+// A directory on the way that we may not search can be opened up by a command that owns it.
+bool may_exist(const std::string& path) {
+  return exists(path) || (errno != ENOENT && errno != ENOTDIR);
 }
 
 bool inside(const std::string& path, const std::string& directory) {
@@ -161,11 +168,11 @@ class RootPlanner {
     steps_.push_back(proc);
     for (const char* name : kProcFiles) {
       const std::string path = std::string("/proc/") + name;
-      if (exists(path)) steps_.push_back(mask_step(path, false));
+      if (exists(path)) steps_.push_back(mask_step(path));
     }
     for (const char* name : kProcDirectories) {
       const std::string path = std::string("/proc/") + name;
-      if (exists(path)) steps_.push_back(mask_step(path, true));
+      if (exists(path)) steps_.push_back(mask_step(path));
     }
   }
 
@@ -209,22 +216,38 @@ class RootPlanner {
 
   // A protected path, and what it leads to if it is a link, wherever a grant shows one of them.
   void plan_hidden() {
+    std::set<std::string> pinned;  // parents before children
+    std::vector<std::string> masked;
     for (const std::string& hidden : spec_.policy.hidden) {
-      if (!exists(hidden)) continue;
+      if (!may_exist(hidden)) continue;
       std::error_code error;
       const fs::path real = fs::canonical(hidden, error);
-      if (!error && real.string() != hidden) mask_where_shown(real.string());
-      mask_where_shown(hidden);
+      if (!error && real.string() != hidden) hide_where_shown(real.string(), pinned, masked);
+      hide_where_shown(hidden, pinned, masked);
+    }
+    for (const std::string& path : pinned) steps_.push_back(pin_step(path));
+    for (const std::string& path : masked) steps_.push_back(mask_step(path));
+  }
+
+  void hide_where_shown(const std::string& outside, std::set<std::string>& pinned,
+                        std::vector<std::string>& masked) {
+    struct stat status {};
+    if (::lstat(outside.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) return;
+    for (const JudgedPath& path : spec_.paths) {
+      if (!inside(outside, path.source)) continue;
+      const std::string target = path.target + outside.substr(path.source.size());
+      masked.push_back(target);
+      if (path.access == Access::kReadWrite) pin_between(path.target, target, pinned);
     }
   }
 
-  void mask_where_shown(const std::string& outside) {
-    struct stat status {};
-    if (::lstat(outside.c_str(), &status) != 0 || S_ISLNK(status.st_mode)) return;
-    for (const JudgedPath& path : spec_.paths) {
-      if (!inside(outside, path.source)) continue;
-      steps_.push_back(
-          mask_step(path.target + outside.substr(path.source.size()), S_ISDIR(status.st_mode)));
+  // A command that moved a directory on the way would give the protected file a path under which
+  // no later call hides it.
+  static void pin_between(const std::string& top, const std::string& target,
+                          std::set<std::string>& pinned) {
+    for (std::size_t end = target.rfind('/'); end != std::string::npos && end > top.size();
+         end = target.rfind('/', end - 1)) {
+      pinned.insert(target.substr(0, end));
     }
   }
 

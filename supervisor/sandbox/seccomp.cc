@@ -22,10 +22,6 @@
 #include "common/fd.h"
 #include "supervisor/sandbox/seccomp_tables.h"
 
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U  // Linux 6.3
-#endif
-
 namespace sharkcage::sandbox {
 namespace {
 
@@ -152,11 +148,12 @@ void refuse_sockets(Program& refused) {
 }
 
 // Terminals: no injected input (TIOCSTI), no console selection (TIOCLINUX), no console stolen
-// (TIOCCONS). Sockets: none of the interface and routing requests 0x8900 … 0x89ff but SIOCATMARK
-// (0x8905), which TCP urgent data needs.
+// (TIOCCONS), no line discipline (TIOCSETD), which would load its module. Sockets: none of the
+// interface and routing requests 0x8900 … 0x89ff but SIOCATMARK (0x8905), which TCP urgent data
+// needs.
 void refuse_ioctls(Program& refused) {
-  for (const std::uint64_t request :
-       {std::uint64_t{TIOCSTI}, std::uint64_t{TIOCLINUX}, std::uint64_t{TIOCCONS}}) {
+  for (const std::uint64_t request : {std::uint64_t{TIOCSTI}, std::uint64_t{TIOCLINUX},
+                                      std::uint64_t{TIOCCONS}, std::uint64_t{TIOCSETD}}) {
     refused.refuse("ioctl", {masked(1, kLow32, request)});
   }
   struct Block {
@@ -195,7 +192,8 @@ std::vector<sock_filter> build_filter(bool exec_any) {
   refuse_limits_of_others(refused);
   refuse_sockets(refused);
   refuse_ioctls(refused);
-  if (!exec_any) refused.refuse("memfd_create", {masked(1, MFD_NOEXEC_SEAL, 0)}, EACCES);
+  // MFD_NOEXEC_SEAL keeps a memfd from execve only: the dynamic loader would still map and run it.
+  if (!exec_any) refused.refuse("memfd_create", {}, EACCES);
 
   Program allowed(SCMP_ACT_ERRNO(ENOSYS));
   for (const char* name : kAllowedCalls) allowed.allow(name);

@@ -9,7 +9,7 @@ namespace sharkcage::sandbox {
 
 // An allowlist: what it does not know is ENOSYS, as on an older kernel, so that programs fall back;
 // what it knows and refuses is EPERM. The same for every call but for one rule: without `exec_any`
-// there are no executable memfds. Throws std::runtime_error, system_error.
+// there are no memfds. Throws std::runtime_error, system_error.
 std::vector<sock_filter> build_filter(bool exec_any);
 
 }  // namespace sharkcage::sandbox

@@ -45,10 +45,12 @@ Step tmpfs_step(const std::string& target, mode_t mode, std::uint64_t size,
   return step;
 }
 
-Step mask_step(const std::string& target, bool directory) {
-  Step step = step_of(Step::Kind::kMask, target);
-  step.directory = directory;
-  return step;
+Step mask_step(const std::string& target) {
+  return step_of(Step::Kind::kMask, target);
+}
+
+Step pin_step(const std::string& target) {
+  return step_of(Step::Kind::kPin, target);
 }
 
 Step link_step(const std::string& target, const std::string& text) {

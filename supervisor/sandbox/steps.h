@@ -16,7 +16,8 @@ Step bind_step(const std::string& source, const std::string& target, std::uint64
                bool directory);
 Step tmpfs_step(const std::string& target, mode_t mode, std::uint64_t size,
                 std::uint64_t attributes);
-Step mask_step(const std::string& target, bool directory);
+Step mask_step(const std::string& target);
+Step pin_step(const std::string& target);
 Step link_step(const std::string& target, const std::string& text);
 
 }  // namespace sharkcage::sandbox

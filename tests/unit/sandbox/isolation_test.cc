@@ -1,6 +1,8 @@
 // Tries to leave a sandbox: files, processes, network, identity, privileges.
 #include <gmock/gmock.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -176,6 +178,48 @@ TEST_P(Isolation, HidesProtectedPathsInsideAGrant) {
   const Outcome outcome = run(call);
   EXPECT_EQ(outcome.out, "") << outcome.text();
   EXPECT_TRUE(fs::exists(secret));
+}
+
+// What is hidden by its path stays hidden only as long as no command can give it another.
+TEST_P(Isolation, KeepsProtectedPathsWhereTheyAre) {
+  const std::string secret = write("home/workspace/conf/deep/key", "canary");
+  Spec call = spec({"bash", "-c",
+                    "mv conf moved; mv conf/deep conf/moved; rm -r conf 2>/dev/null; "
+                    "touch conf/deep/new && mv conf/deep/new conf/deep/kept"});
+  call.policy.hidden = {secret};
+  const Outcome outcome = run(call);
+  EXPECT_EQ(outcome.exit, 0) << outcome.text();
+  EXPECT_TRUE(fs::exists(secret)) << outcome.text();
+}
+
+TEST_P(Isolation, HidesProtectedPathsBelowADirectoryThatWasClosed) {
+  const std::string secret = write("home/workspace/conf/key", "canary");
+  Spec closing = spec({"chmod", "0", "conf"});
+  closing.policy.hidden = {secret};
+  EXPECT_EQ(run(closing).exit, 0);
+  Spec opening = spec({"bash", "-c", "chmod 755 conf; cat conf/key; ls -l conf"});
+  opening.policy.hidden = {secret};
+  const Outcome outcome = run(opening);
+  EXPECT_THAT(outcome.out, Not(HasSubstr("canary"))) << outcome.text();
+  EXPECT_THAT(outcome.out, HasSubstr("----------")) << outcome.text();
+}
+
+TEST_P(Isolation, HasNoFilesInMemoryToRunWhereProgramsAreScoped) {
+  // Sealed against execve, too: the loader would map and run it.
+  const std::string script = "$n = 'x'; for (0, 8) { print syscall(" +
+                             std::to_string(SYS_memfd_create) +
+                             ", $n, $_), ' ', $!{EACCES} ? 1 : 0, ' ' }";
+  Spec call = spec({"perl", "-e", script});
+  const Outcome outcome = run(scoped(call, {"/usr/bin/perl"}));
+  EXPECT_EQ(outcome.out, "-1 1 -1 1 ") << outcome.text();
+}
+
+TEST_P(Isolation, LoadsNoLineDiscipline) {
+  const std::string script =
+      "open(T, '+<', '/dev/ptmx') or die; $n = pack('i', 27); "
+      "print ioctl(T, " +
+      std::to_string(TIOCSETD) + ", $n) // 'no', $!{EPERM} ? ' EPERM' : ''";
+  EXPECT_EQ(run(spec({"perl", "-e", script})).out, "no EPERM");
 }
 
 TEST_P(Isolation, RefusesAGrantThatWasReplaced) {
