@@ -1,7 +1,7 @@
 // The part of OpenClaw's plugin SDK that this plugin uses, as types.
 //
 // The SDK of 2026.9.6 exports no types for its sandbox surface, and its other types come with the whole host (850 MB). So
-// what is used is written down here, and tests/e2e compiles it against the real SDK's types.
+// what is used is written down here, and tests/e2e shows with the real host that it is so.
 
 export type Decision = 'allow-once' | 'allow-always' | 'deny';
 export type Resolution = Decision | 'timeout' | 'cancelled';

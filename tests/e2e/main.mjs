@@ -30,8 +30,11 @@ world.report = report;
 let interrupted = false;
 
 async function tidyUp() {
-  await world.stop();
-  world.remove();
+  try {
+    await world.stop();
+  } finally {
+    world.remove();
+  }
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {

@@ -52,6 +52,7 @@ export class Model {
   }
 
   async stop() {
+    if (this.#server === undefined) return;
     this.#server.closeAllConnections();
     await new Promise((closed) => this.#server.close(closed));
   }

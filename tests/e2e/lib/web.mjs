@@ -25,6 +25,7 @@ export class Web {
   }
 
   async stop() {
+    if (this.#server === undefined) return;
     this.#server.closeAllConnections();
     await new Promise((closed) => this.#server.close(closed));
   }

@@ -42,7 +42,7 @@ export class World {
       directory: path.join(this.directory, 'host'),
       model: this.model,
       configure: (config) =>
-        this.#configure(config, kPlugin, kSandbox, {
+        this.#configure(config, this.#plugin('plugin'), kSandbox, {
           loose: { workspace: '~/.openclaw/workspace-loose', sandbox: { mode: 'off' } },
         }),
     });
@@ -117,16 +117,21 @@ export class World {
     config.skills = { load: { extraDirs: [this.instance.skills] } };
   }
 
+  /** The plugin as install.sh installs it. */
+  #plugin(name) {
+    const copy = path.join(this.directory, name);
+    for (const part of ['dist', 'openclaw.plugin.json', 'package.json']) {
+      fs.cpSync(path.join(kPlugin, part), path.join(copy, part), { recursive: true });
+    }
+    return copy;
+  }
+
   #pluginWithoutHook() {
-    const copy = path.join(this.directory, 'plugin-without-hook');
-    fs.cpSync(path.join(kPlugin, 'dist'), path.join(copy, 'dist'), { recursive: true });
-    fs.copyFileSync(
-      path.join(kPlugin, 'openclaw.plugin.json'),
-      path.join(copy, 'openclaw.plugin.json'),
-    );
-    const manifest = JSON.parse(fs.readFileSync(path.join(kPlugin, 'package.json'), 'utf8'));
-    manifest.openclaw.extensions = ['./without-hook.js'];
-    fs.writeFileSync(path.join(copy, 'package.json'), JSON.stringify(manifest));
+    const copy = this.#plugin('plugin-without-hook');
+    const manifest = path.join(copy, 'package.json');
+    const changed = JSON.parse(fs.readFileSync(manifest, 'utf8'));
+    changed.openclaw.extensions = ['./without-hook.js'];
+    fs.writeFileSync(manifest, JSON.stringify(changed));
     fs.copyFileSync(
       path.join(import.meta.dirname, 'without-hook.js'),
       path.join(copy, 'without-hook.js'),
