@@ -2,7 +2,7 @@
 // them by default: in ~/.openclaw of a home directory of its own.
 
 import { spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -21,6 +21,9 @@ async function free_port() {
   await new Promise((closed) => server.close(closed));
   return port;
 }
+
+// Where the host puts a lock for each of its databases, named after the first characters of its path's SHA-256.
+const kLocks = `/tmp/openclaw-state-locks-${process.getuid()}`;
 
 export class Gateway {
   #process;
@@ -41,6 +44,7 @@ export class Gateway {
     this.state = path.join(this.home, '.openclaw');
     this.workspace = path.join(this.state, 'workspace');
     this.config = path.join(this.state, 'openclaw.json');
+    this.temporary = path.join(directory, 'tmp');
     this.model = model;
     this.configure = configure;
     this.env = env;
@@ -51,7 +55,8 @@ export class Gateway {
   }
 
   async start() {
-    fs.mkdirSync(this.state, { recursive: true, mode: 0o700 });
+    for (const folder of [this.state, this.temporary])
+      fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.port = await free_port();
     const config = this.#config();
     this.configure(config);
@@ -85,6 +90,7 @@ export class Gateway {
     return {
       PATH: `${path.dirname(process.execPath)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
       HOME: this.home,
+      TMPDIR: this.temporary,
       LANG: 'C.UTF-8',
       ...this.env,
     };
@@ -249,5 +255,23 @@ export class Gateway {
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), 10_000);
     await ended;
     clearTimeout(timer);
+  }
+
+  /** Removes what the host left outside of its directory: the locks of its databases. Only after `stop`. */
+  removeLocks() {
+    if (!fs.existsSync(kLocks) || !fs.existsSync(this.state)) return;
+    const databases = fs
+      .readdirSync(this.state, { recursive: true })
+      .filter((file) => file.endsWith('.sqlite'));
+    for (const database of databases) {
+      const hash = createHash('sha256')
+        .update(path.join(this.state, database))
+        .digest('hex')
+        .slice(0, 8);
+      for (const kind of ['gateway-lifecycle', 'state-handles', 'state-lifecycle']) {
+        fs.rmSync(path.join(kLocks, `${kind}.${hash}.lock.sqlite`), { force: true });
+      }
+    }
+    if (fs.readdirSync(kLocks).length === 0) fs.rmdirSync(kLocks);
   }
 }

@@ -81,6 +81,8 @@ export class World {
 
   /** Copies of skills that were approved are read-only. */
   remove() {
+    this.gateway.removeLocks();
+    this.control.removeLocks();
     for (const entry of fs.readdirSync(this.directory, { recursive: true, withFileTypes: true })) {
       if (entry.isDirectory()) fs.chmodSync(path.join(entry.parentPath, entry.name), 0o700);
     }
