@@ -8,7 +8,7 @@ import { copyOf, tamper } from '../lib/log.mjs';
 
 export const name = 'the audit log';
 
-export async function run({ instance, gateway, model, controlModel, canary, report }) {
+export async function run({ instance, gateway, model, canary, report }) {
   const verdicts = instance.audit().filter((r) => r.kind === 'verdict');
   const known = new Set(verdicts.map((r) => r.payload.host_call));
   const expected = model.calls.filter((call) => !model.unrecorded.includes(call.id));
@@ -56,9 +56,5 @@ export async function run({ instance, gateway, model, controlModel, canary, repo
   report.check(
     'in all of this neither the private key nor the gateway token reached the model',
     !model.saw(canary) && !model.saw(gateway.token),
-  );
-  report.control(
-    'where the protection was taken away, it did',
-    controlModel.requests.length === 0 || controlModel.saw(canary),
   );
 }

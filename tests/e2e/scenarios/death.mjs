@@ -45,7 +45,7 @@ async function killedInTheMiddle({ instance, gateway, model, report }) {
     write('unwatched.txt', 'x'),
   ]);
   await until(() => fs.existsSync(started), 180_000, 'the command to start');
-  report.check('the command runs', runs(naptime));
+  await until(() => runs(naptime), kLimit, 'the command to sleep');
   await instance.kill();
   const results = await turn;
   await until(() => !runs(naptime), kLimit, 'the command to end');
