@@ -49,6 +49,18 @@ UniqueFd listen_for_ready(const std::string& path) {
   return socket;
 }
 
+// The content store's directories are read-only.
+void remove_tree(const std::string& root) {
+  std::error_code ignored;
+  std::filesystem::permissions(root, std::filesystem::perms::owner_all, ignored);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root, ignored)) {
+    if (!entry.is_directory(ignored) || entry.is_symlink(ignored)) continue;
+    std::filesystem::permissions(entry.path(), std::filesystem::perms::owner_write,
+                                 std::filesystem::perm_options::add, ignored);
+  }
+  std::filesystem::remove_all(root, ignored);
+}
+
 }  // namespace
 
 void write_text(const std::string& path, const std::string& text) {
@@ -79,8 +91,7 @@ Instance::~Instance() {
       ADD_FAILURE() << "sharkcaged did not stop: " << error.what();
     }
   }
-  std::error_code ignored;
-  std::filesystem::remove_all(root_, ignored);
+  remove_tree(root_);
 }
 
 std::map<std::string, std::string> Instance::environment() const {
