@@ -43,8 +43,8 @@ class Init {
     open_network();
     build_file_system();
     open_terminal();
-    enter_workdir();
     close_the_rest();
+    enter_workdir();
     give_up_privileges();
     restrict_paths();
     restrict_system_calls();
@@ -113,7 +113,8 @@ class Init {
     if (::chdir(plan_.workdir.c_str()) != 0) fail(InitReport::kWorkdir, plan_.workdir.c_str());
   }
 
-  // What the launcher and the monitor had open, their standard streams too.
+  // What the launcher and the monitor had open, their standard streams too. Before anything looks
+  // at a path of the call: /proc/self/fd leads to the host through a directory that is open.
   void close_the_rest() {
     unsigned next = 0;
     for (;;) {

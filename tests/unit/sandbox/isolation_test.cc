@@ -1,4 +1,5 @@
 // Tries to leave a sandbox: files, processes, network, identity, privileges.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -95,17 +96,21 @@ TEST_P(Isolation, HasNoNetworkInterfacesButLoopback) {
 
 // It would lead past the proxy, to whoever listens in a directory that the host sees, too.
 TEST_P(Isolation, HasNoUnixSocketButPairsOfStreams) {
-  const auto perl = [&](const std::string& code) { return shell("perl -MSocket -e '" + code + "'"); };
+  const auto perl = [&](const std::string& code) {
+    return shell("perl -MSocket -e '" + code + "'");
+  };
   for (const char* type : {"SOCK_STREAM", "SOCK_DGRAM", "SOCK_SEQPACKET"}) {
     const std::string made = std::string("socket(my $s, AF_UNIX, ") + type + ", 0)";
     EXPECT_EQ(perl(made + " ? print qq(made) : print $!").out,
               "Address family not supported by protocol")
         << type;
   }
-  EXPECT_EQ(perl("socketpair(my $a, my $b, AF_UNIX, SOCK_DGRAM, 0) ? print qq(made) : print $!").out,
-            "Address family not supported by protocol");
-  EXPECT_EQ(perl("socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, 0) ? print qq(made) : print $!").out,
-            "made");
+  EXPECT_EQ(
+      perl("socketpair(my $a, my $b, AF_UNIX, SOCK_DGRAM, 0) ? print qq(made) : print $!").out,
+      "Address family not supported by protocol");
+  EXPECT_EQ(
+      perl("socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, 0) ? print qq(made) : print $!").out,
+      "made");
 }
 
 TEST_P(Isolation, HasItsOwnNamespaces) {
@@ -220,6 +225,19 @@ TEST_P(Isolation, LoadsNoLineDiscipline) {
       "print ioctl(T, " +
       std::to_string(TIOCSETD) + ", $n) // 'no', $!{EPERM} ? ' EPERM' : ''";
   EXPECT_EQ(run(spec({"perl", "-e", script})).out, "no EPERM");
+}
+
+// The launcher and the monitor have directories of the host open, of control groups for one.
+TEST_P(Isolation, StartsInNoDirectoryThatAnybodyElseHasOpen) {
+  const UniqueFd host(::open("/", O_PATH | O_DIRECTORY));  // goes on to the launcher
+  Launcher own = own_launcher();
+  Spec spec = this->spec({"stat", "-c", "%n", "var/lib"});
+  spec.workdir = "/proc/self/fd/" + std::to_string(host.get());
+  Call call(own, spec);
+  call.give_stdio();
+  const Outcome outcome = call.finish();
+  EXPECT_EQ(outcome.out, "") << outcome.text();
+  EXPECT_THAT(outcome.failed, HasSubstr("working directory")) << outcome.text();
 }
 
 TEST_P(Isolation, RefusesAGrantThatWasReplaced) {
