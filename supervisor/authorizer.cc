@@ -113,6 +113,8 @@ Authorizer::Authorizer(const Config& config, const Places& places, Skills& skill
       journal_(journal) {}
 
 asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
+  // What runs in a sandbox wraps nothing: it is judged as itself, whatever the host says of it.
+  if (is_one_of(call.tool, kSandboxedTools)) call.outer = false;
   const Session* session = sessions_.find(call.owner, call.session);
   std::string workdir;
   Verdict verdict = judge(call, session, workdir);

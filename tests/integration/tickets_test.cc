@@ -115,6 +115,14 @@ TEST_F(CallTokens, OfAnotherToolIsBlocked) {
   expect_blocked("not for a command", [&] { host.prepare(verdict.at("token"), effect()); });
 }
 
+// A wrapper is allowed without a look at what it wraps, which comes as a call of its own.
+TEST_F(CallTokens, ACommandIsJudgedThoughItIsCalledAWrapper) {
+  Host host(instance_);
+  const Json elevated = host.authorize(
+      "", {{"params", {{"command", effect()}, {"elevated", true}}}, {"outer", true}});
+  EXPECT_EQ(elevated.at("verdict"), "block") << elevated.dump();
+}
+
 TEST_F(CallTokens, OfAFinishedCallIsBlocked) {
   Host host(instance_);
   const std::string token = host.token_for(effect());
