@@ -1,5 +1,9 @@
 #include "common/config.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
@@ -41,6 +45,23 @@ std::vector<std::string> strings(const Json& value, const std::string& field) {
     out.push_back(value[i].get<std::string>());
   }
   return out;
+}
+
+// Who can write the configuration can name operators: nobody else may.
+void require_trusted(int file, const std::string& path) {
+  struct stat status {};
+  if (::fstat(file, &status) != 0) throw_errno("fstat", path);
+  if (status.st_uid != 0 && status.st_uid != ::geteuid()) {
+    throw UserError(path + " belongs to user id " + std::to_string(status.st_uid) + ", not to " +
+                        std::to_string(::geteuid()),
+                    "Change its owner, after a look at what it says.");
+  }
+  // A group of one's own is usual, and writes where umask is 002.
+  const mode_t others = status.st_gid == ::getegid() ? S_IWOTH : S_IWGRP | S_IWOTH;
+  if ((status.st_mode & others) != 0) {
+    throw UserError(path + " can be written by other users",
+                    "Look at what it says, then run: chmod go-w " + path);
+  }
 }
 
 Peers peers_from_json(const Json& value, const std::string& field) {
@@ -168,13 +189,11 @@ Json Config::to_json() const {
 }
 
 Config load_config(const std::string& path) {
-  std::string text;
-  try {
-    text = read_file(path, kMaxConfigBytes);
-  } catch (const std::system_error& error) {
-    if (error.code().value() == ENOENT) return {};
-    throw;
-  }
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file && errno == ENOENT) return {};
+  if (!file) throw_errno("open", path);
+  require_trusted(file.get(), path);
+  const std::string text = read_fd(file.get(), kMaxConfigBytes, path);
   return config_from_json(parse_json(text, path, {kMaxConfigBytes, 16}), path);
 }
 
