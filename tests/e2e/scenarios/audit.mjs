@@ -3,12 +3,14 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 
+import { exec } from '../lib/calls.mjs';
 import { kBin } from '../lib/instance.mjs';
 import { copyOf, tamper } from '../lib/log.mjs';
 
 export const name = 'the audit log';
 
 export async function run({ instance, gateway, model, canary, report }) {
+  await gateway.turn('agent:main:one', 'refused', [exec('true', { elevated: true })]);
   const verdicts = instance.audit().filter((r) => r.kind === 'verdict');
   const known = new Set(verdicts.map((r) => r.payload.host_call));
   const expected = model.calls.filter((call) => !model.unrecorded.includes(call.id));
@@ -36,22 +38,20 @@ export async function run({ instance, gateway, model, canary, report }) {
     verified.code === 0 && /intact/.test(verified.stdout),
     verified.stdout + verified.stderr,
   );
-  if (refused.length > 0) {
-    const home = copyOf(instance);
-    const verify = () =>
-      spawnSync(path.join(kBin, 'sc'), ['audit', 'verify'], {
-        env: { ...instance.environment, SHARKCAGE_HOME: home },
-        encoding: 'utf8',
-      });
-    const before = verify();
-    tamper(home);
-    const after = verify();
-    report.control(
-      'a copy of the log with one refusal edited does not',
-      before.status === 0 && after.status === 1,
-      [before.stdout, after.stdout],
-    );
-  }
+  const home = copyOf(instance);
+  const verify = () =>
+    spawnSync(path.join(kBin, 'sc'), ['audit', 'verify'], {
+      env: { ...instance.environment, SHARKCAGE_HOME: home },
+      encoding: 'utf8',
+    });
+  const before = verify();
+  tamper(home);
+  const after = verify();
+  report.control(
+    'a copy of the log with one refusal edited does not',
+    before.status === 0 && after.status === 1,
+    [before.stdout, after.stdout],
+  );
 
   report.check(
     'in all of this neither the private key nor the gateway token reached the model',
