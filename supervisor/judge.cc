@@ -6,15 +6,19 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "common/errors.h"
+#include "common/text.h"
+#include "supervisor/attribution.h"
 #include "supervisor/sandbox/launcher_client.h"
 
 namespace sharkcage {
 namespace {
 
-// Rights on the file system of another user, for this thread (credentials(7)): leaving uid 0 also takes
-// CAP_DAC_OVERRIDE and its kind out of the effective set. There are no supplementary groups (main.cc).
+// Rights on the file system of another user, for this thread (credentials(7)): leaving uid 0 also
+// takes CAP_DAC_OVERRIDE and its kind out of the effective set. There are no supplementary groups
+// (main.cc).
 class FileRights {
  public:
   FileRights(uid_t uid, gid_t gid) : gid_(::setfsgid(gid)), uid_(::setfsuid(uid)) {
@@ -36,11 +40,12 @@ class FileRights {
 };
 
 void require_owner(const std::string& path, uid_t owner) {
-  struct stat status{};
+  struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) throw_errno("lstat", path);
   if (status.st_uid != owner) {
-    throw UserError("The workspace " + path + " belongs to user id " + std::to_string(status.st_uid) +
-                        ", not to user id " + std::to_string(owner) + ", for whom the call is",
+    throw UserError("The workspace " + path + " belongs to user id " +
+                        std::to_string(status.st_uid) + ", not to user id " +
+                        std::to_string(owner) + ", for whom the call is",
                     "Give a workspace of that user.");
   }
 }
@@ -67,8 +72,8 @@ std::vector<sandbox::JudgedPath> judge_paths(const Policy& policy, const std::st
   }
   for (const auto& skill : policy.skills) {
     for (const auto& place : skill.paths) {
-      paths.push_back(sandbox::judge_path(skills_dir + "/" + skill.digest, place,
-                                          Access::kReadOnly, /*skill=*/true));
+      paths.push_back(sandbox::judge_path(skills_dir + "/" + skill.digest, place, Access::kReadOnly,
+                                          /*skill=*/true));
     }
   }
   std::stable_sort(paths.begin(), paths.end(),
@@ -76,11 +81,25 @@ std::vector<sandbox::JudgedPath> judge_paths(const Policy& policy, const std::st
   return paths;
 }
 
+std::string workspace_of(const std::string& path, const Peer& peer, bool privileged) {
+  const FileRights rights(privileged ? peer.uid : ::setfsuid(static_cast<uid_t>(-1)),
+                          privileged ? peer.gid : ::setfsgid(static_cast<gid_t>(-1)));
+  const std::string normal = normal_path(path, "/");
+  std::error_code error;
+  const std::string real = std::filesystem::canonical(normal, error).string();
+  if (error) throw UserError("workspace: " + printable(path) + ": " + error.message());
+  if (real != normal) {
+    throw UserError("workspace: " + printable(path) + " leads through a symbolic link",
+                    "Give the real path: " + real);
+  }
+  return normal;
+}
+
 void check_stdio(int fd, const std::string& name) {
   const std::string remedy = "Pass a pipe, or let sc-exec relay it.";
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) throw_errno("fcntl", name);
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd, &status) != 0) throw_errno("fstat", name);
   if ((flags & O_PATH) == 0 && S_ISFIFO(status.st_mode)) return;
   if ((flags & O_PATH) == 0 && S_ISSOCK(status.st_mode)) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <asio/post.hpp>
-#include <filesystem>
 
 #include "audit/query.h"
 #include "capabilities/prompt.h"
@@ -14,6 +13,7 @@
 #include "common/text.h"
 #include "supervisor/attribution.h"
 #include "supervisor/environment.h"
+#include "supervisor/judge.h"
 #include "supervisor/params.h"
 #include "supervisor/supervisor.h"
 
@@ -28,20 +28,6 @@ Access session_access(const std::string& text, const char* name) {
   if (text == "rw") return Access::kReadWrite;
   if (text == "ro" || text == "none") return Access::kReadOnly;
   throw UserError(std::string(name) + ": expected \"ro\", \"rw\" or \"none\"");
-}
-
-// The path as the kernel resolves it must be the path that was given: what a session shows is the same
-// inside and outside, and a link could be pointed elsewhere later.
-std::string without_links(const std::string& path, const char* name) {
-  const std::string normal = normal_path(path, "/");
-  std::error_code error;
-  const std::string real = std::filesystem::canonical(normal, error).string();
-  if (error) throw UserError(std::string(name) + ": " + printable(path) + ": " + error.message());
-  if (real != normal) {
-    throw UserError(std::string(name) + ": " + printable(path) + " leads through a symbolic link",
-                    "Give the real path: " + real);
-  }
-  return normal;
 }
 
 std::optional<sandbox::Terminal> terminal_of(const Params& params) {
@@ -200,7 +186,7 @@ asio::awaitable<Json> Supervisor::session_open(MethodCall call) {
   session.scope = params.text_or("scope", "");
   session.owner = call.connection->peer.uid;
   session.access = session_access(params.text("access"), "access");
-  session.workspace = without_links(params.path("workspace"), "workspace");
+  session.workspace = workspace_of(params.path("workspace"), call.connection->peer, privileged_);
   // "none": the host hands out a private workspace of the sandbox's own, which is writable.
   if (params.text("access") == "none") session.access = Access::kReadWrite;
   for (const auto& item : params.objects("skills")) {
@@ -438,7 +424,7 @@ asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
   const auto terminal = terminal_of(params);
   if (params.has("workspace")) {
     const Params workspace(params.object("workspace"));
-    run.workspace = without_links(workspace.path("path"), "workspace");
+    run.workspace = workspace_of(workspace.path("path"), request.connection->peer, privileged_);
     run.access = session_access(workspace.text_or("access", "rw"), "workspace.access");
   }
   run.workdir = normal_path(params.path("workdir"), "/");

@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "common/errors.h"
 #include "tests/integration/host.h"
 #include "tests/integration/raw.h"
@@ -165,6 +167,26 @@ TEST_F(SystemPeers, AHostCannotApprove) {
   EXPECT_TRUE(instance_.blocked_has("skill.approve needs the role operator"));
   EXPECT_EQ(code_as(host_, "session.close", {{"session", "x"}}), "0");
   EXPECT_EQ(code_as(host_, "status.get", Json::object()), "0");
+}
+
+TEST_F(SystemPeers, AHostLearnsNothingOfPlacesWhereItCannotLook) {
+  const std::string closed = instance_.workspace() + "/closed";
+  std::filesystem::create_directories(closed + "/there");
+  std::filesystem::create_symlink("/", closed + "/link");
+  std::filesystem::permissions(closed, std::filesystem::perms::owner_all);
+  for (const char* name : {"/there", "/link", "/missing"}) {
+    const std::string answer = in_child([&] {
+      become(host_);
+      try {
+        instance_.client().call("session.open",
+                                {{"session", "s"}, {"workspace", closed + name}, {"access", "ro"}});
+        return std::string("opened");
+      } catch (const rpc::RemoteError& error) {
+        return error.error().message;
+      }
+    });
+    EXPECT_THAT(answer, ::testing::HasSubstr("Permission denied")) << name;
+  }
 }
 
 TEST_F(SystemPeers, AnOperatorCannotRun) {
