@@ -497,6 +497,14 @@ Ground Authorizer::ground_of(uid_t owner) {
   ground.home = home_of_owner(owner);
   ground.protected_ =
       protected_[owner].paths({ground.home, owner == 0, places_, config_.protected_paths, {}});
+  // HOME may say another directory than the account has; what is in that one is no less private.
+  const auto [known, unknown] = account_homes_.try_emplace(owner);
+  if (unknown) known->second = home_of(owner);  // reads the user database
+  const std::string& account = known->second;
+  if (!account.empty() && account != ground.home) {
+    const auto more = account_protected_[owner].paths({account, owner == 0, places_, {}, {}});
+    ground.protected_.insert(ground.protected_.end(), more.begin(), more.end());
+  }
   return ground;
 }
 

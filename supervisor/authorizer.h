@@ -103,6 +103,8 @@ class Authorizer {
   Calls& calls_;
   Journal& journal_;
   std::map<uid_t, ProtectionWatch> protected_;
+  std::map<uid_t, std::string> account_homes_;
+  std::map<uid_t, ProtectionWatch> account_protected_;  // where HOME is not the account's home
 };
 
 }  // namespace sharkcage

@@ -2,9 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <filesystem>
 
+#include "common/places.h"
 #include "tests/integration/instance.h"
 
 namespace sharkcage::testing {
@@ -92,6 +94,15 @@ TEST_F(Run, WorksWhereItIsCalled) {
   EXPECT_EQ(
       instance_.sc({"run", "--workspace", instance_.root() + "/nowhere", "--", "/bin/true"}).status,
       1);
+}
+
+// The instance has a HOME of its own: a supervisor may be started with any.
+TEST_F(Run, RefusesTheHomeOfTheAccountThoughHomeSaysAnother) {
+  const std::string account = home_of(::geteuid());
+  ASSERT_NE(account, instance_.home());
+  const Output output = instance_.sc({"run", "--workspace", account, "--", "/bin/ls", "-a"});
+  EXPECT_EQ(output.status, 126) << output.err;
+  EXPECT_TRUE(instance_.blocked_has("The workspace " + account));
 }
 
 TEST_F(Run, RefusesProtectedWorkspaces) {
