@@ -25,7 +25,10 @@ main() {
   purge=no
   for argument in "$@"; do
     case $argument in
-      --try | --test | --uninstall) job=${argument#--} ;;
+      --try | --test | --uninstall)
+        if [ "$job" != install ]; then fail "--$job and $argument do not go together"; fi
+        job=${argument#--}
+        ;;
       --system | --user) scope=${argument#--} ;;
       --purge) purge=yes ;;
       --help | -h)
@@ -39,6 +42,9 @@ main() {
     esac
   done
   if [ "$purge" = yes ] && [ "$job" != uninstall ]; then fail "--purge goes with --uninstall only"; fi
+  if [ -n "$scope" ] && { [ "$job" = try ] || [ "$job" = test ]; }; then
+    fail "--$job installs nothing, so --$scope does not go with it"
+  fi
   if [ -z "$scope" ]; then
     if [ "$(id -u)" = 0 ]; then scope=system; else scope=user; fi
   fi

@@ -46,12 +46,12 @@ install_all() {
 
 # The plugin is TypeScript; its compiler comes from npm, pinned by the lock file.
 build_plugin() {
-  say "Building the OpenClaw plugin."
+  say "Building the OpenClaw plugin; npm fetches its compiler."
   log=$(mktemp)
   if ! { npm ci --no-audit --no-fund --prefix plugin && npm run --prefix plugin build; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     rm -f "$log"
-    fail "the plugin could not be built; what npm said is above"
+    fail "the plugin could not be built; what npm said is above. It needs the npm registry (check with: npm ping); behind a proxy or a certificate authority of your own, set HTTPS_PROXY or NODE_EXTRA_CA_CERTS"
   fi
   rm -f "$log"
 }

@@ -130,6 +130,7 @@ show_main_job() {
   expect 0 "notes" "$sc" approve --pending
 
   headline "10. REFUSED: the approved skill after a change of one byte. What was approved is bound to its content"
+  say "  \$ printf '#' >> skills/greeter/scripts/greet.sh"
   printf '#' >>"$greeter"
   expect 126 "" "$sc" run --skill greeter -- "$greeter" Ada
 
