@@ -1,6 +1,7 @@
 // sc audit: what happened. Asks the supervisor, or reads the file where none runs.
 #include <unistd.h>
 
+#include <charconv>
 #include <csignal>
 #include <optional>
 
@@ -27,6 +28,15 @@ struct Options {
   std::string since;
   std::optional<std::uint64_t> tail;
 };
+
+// Empty for a number of records, else what is wrong with it.
+std::string check_count(const std::string& text) {
+  std::uint64_t count = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, count);
+  if (error == std::errc() && stop == end && count > 0) return {};
+  return '"' + printable(text) + "\" is not a number of records, from 1 on";
+}
 
 using Each = std::function<void(const audit::Record&)>;
 
@@ -143,7 +153,7 @@ void add_audit(CLI::App& app, Invocation& invocation) {
       ->check(check_duration);
   auto* tail = command->add_option("--tail", options->tail, "The newest N of them (default 50)")
                    ->type_name("N")
-                   ->check(CLI::PositiveNumber);
+                   ->check(check_count);
   command->add_flag("--all", options->all, "All of them")->excludes(tail);
   command->add_flag("--follow", options->follow, "Go on with what comes; end with ^C");
   add_audit_verify(*command, invocation);

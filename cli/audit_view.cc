@@ -128,6 +128,9 @@ std::string describe_connection(const audit::Record& record) {
   if (record.decision == "block")
     return subject(record) + " tried to reach " + target + because(record);
   if (text_of(payload, "phase") == "open") return subject(record) + " connects to " + target;
+  const bool carried = number_of(payload, "bytes_up") > 0 || number_of(payload, "bytes_down") > 0;
+  if (!carried && !record.reason.empty())
+    return subject(record) + " did not reach " + target + because(record);
   std::string text = subject(record) + " reached " + target;
   if (payload.contains("bytes_up")) {
     text += ", " + human_size(static_cast<std::uint64_t>(number_of(payload, "bytes_up"))) +

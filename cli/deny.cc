@@ -4,9 +4,9 @@
 namespace sharkcage::cli {
 
 void add_deny(CLI::App& app, Invocation& invocation) {
-  CLI::App* command =
-      add_command(app, invocation, "deny",
-                  "Refuse a pending request (sc approve --pending lists them)", "sc deny 3f9a12c0");
+  CLI::App* command = add_command(app, invocation, "deny",
+                                  "Refuse a pending request (sc approve --pending lists them)",
+                                  "sc deny 3f9a12c07be4d581");
   auto request = std::make_shared<std::string>();
   command->add_option("REQUEST", *request, "The request's id")->type_name("")->required();
   command->callback([&invocation, request] {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <iostream>
 #include <set>
+#include <span>
 #include <system_error>
 
 #include "cli/commands.h"
@@ -27,16 +28,31 @@ void add_all(CLI::App& app, Invocation& invocation) {
   add_audit(app, invocation);
 }
 
-// A word where a command should stand that is none.
-void check_command_name(const CLI::App& app, const std::vector<std::string>& arguments) {
-  if (arguments.empty() || arguments.front().starts_with('-')) return;
+// A word where a command, or a command's command ("sc skill add"), should stand and that is none.
+void check_command_name(const CLI::App& app, std::span<const std::string> arguments,
+                        const std::string& before = "sc") {
+  const std::string word = arguments.empty() ? "" : arguments.front();
+  if (word.starts_with('-') || app.get_require_subcommand_min() == 0) return;
   std::string known;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    if (command->get_name() == arguments.front()) return;
+    if (command->get_name() == word) {
+      return check_command_name(*command, arguments.subspan(1), before + ' ' + word);
+    }
     known += (known.empty() ? "" : ", ") + command->get_name();
   }
-  throw UsageError("There is no command \"" + arguments.front() + "\". Commands: " + known +
-                   ". See: sc --help");
+  throw UsageError((word.empty() ? "Which command? " : "There is no command \"" + word + "\". ") +
+                   "Commands: " + known + ". See: " + before + " --help");
+}
+
+// The help of the command that the parser got to.
+std::string help_for(const CLI::App& app) {
+  std::string name = "sc";
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().back();
+    name += ' ' + command->get_name();
+  }
+  return "See: " + name + " --help";
 }
 
 int report(const Invocation& invocation, const std::string& message, const std::string& remedy,
@@ -88,7 +104,8 @@ int run(std::vector<std::string> arguments) {
       return kSandboxFailed;
     }
   }
-  if (arguments.front() == "run") {
+  const bool runs = arguments.front() == "run";
+  if (runs) {
     const auto end = std::find(arguments.begin(), arguments.end(), "--");
     if (end != arguments.end()) invocation.command.assign(end + 1, arguments.end());
     arguments.erase(end, arguments.end());
@@ -99,7 +116,10 @@ int run(std::vector<std::string> arguments) {
     app.parse(arguments);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    print_error(error.what(), "See: sc --help");
+    const bool stray = runs && invocation.command.empty() &&
+                       dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+    print_error(error.what() + std::string(stray ? ". The command goes behind \"--\"" : ""),
+                help_for(app));
     return kWrongUsage;
   } catch (const UsageError& error) {
     print_error(error.what());

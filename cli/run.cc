@@ -90,11 +90,18 @@ struct Result {
   Ending ending;
 };
 
-Result run_command(Stdio& stdio, Json params) {
+Result run_command(Stdio& stdio, const Options& options, const std::vector<std::string>& command) {
+  Result result;
+  Json params;
+  try {
+    params = parameters(options, command);
+  } catch (const UserError& error) {
+    result.ending = {kSandboxFailed, "workspace", error.full()};
+    return result;
+  }
   if (const auto window = stdio.window()) {
     params["terminal"] = {{"rows", window->rows}, {"columns", window->columns}};
   }
-  Result result;
   try {
     rpc::Client client = connect();
     result.answer = client.call("exec.run", std::move(params), stdio.to_pass());
@@ -125,17 +132,16 @@ int run(const Invocation& invocation, const Options& options) {
     throw UsageError("Which command? Put it behind \"--\": sc run --skill weather -- curl wttr.in");
   }
   const auto start = std::chrono::steady_clock::now();
-  Json params = parameters(options, invocation.command);
   if (invocation.json) {
     Stdio stdio(Stdio::Capture{});
-    const Result result = run_command(stdio, std::move(params));
+    const Result result = run_command(stdio, options, invocation.command);
     print_result(result, stdio,
                  std::chrono::duration_cast<std::chrono::milliseconds>(
                      std::chrono::steady_clock::now() - start));
     return result.ending.status;
   }
   Stdio stdio(Stdio::on_terminal());
-  const Ending ending = run_command(stdio, std::move(params)).ending;
+  const Ending ending = run_command(stdio, options, invocation.command).ending;
   if (!ending.message.empty()) print_error(ending.message);
   return ending.status;
 }

@@ -110,10 +110,10 @@ using ByName = int (*)(const Invocation&, const std::string&);
 
 void add_by_name(CLI::App& parent, Invocation& invocation, const std::string& name,
                  const std::string& description, const std::string& example,
-                 const std::string& operand, ByName action) {
+                 const std::string& operand, const std::string& meaning, ByName action) {
   CLI::App* command = add_command(parent, invocation, name, description, example);
   auto value = std::make_shared<std::string>();
-  command->add_option(operand, *value)->type_name("")->required();
+  command->add_option(operand, *value, meaning)->type_name("")->required();
   command->callback([&invocation, value, action] {
     invocation.action = [&invocation, value, action] { return action(invocation, *value); };
   });
@@ -126,15 +126,15 @@ void add_skill(CLI::App& app, Invocation& invocation) {
   skill->require_subcommand(1);
   skill->footer("Example:\n  sc skill add ./weather");
   add_by_name(*skill, invocation, "add", "Register the skill in a directory; approves nothing",
-              "sc skill add ./weather", "DIR", add);
+              "sc skill add ./weather", "DIR", "The skill's directory", add);
   CLI::App* list_command =
       add_command(*skill, invocation, "list", "List the skills", "sc skill list");
   list_command->callback(
       [&invocation] { invocation.action = [&invocation] { return list(invocation); }; });
   add_by_name(*skill, invocation, "show", "Show what a skill asks for and what was granted",
-              "sc skill show weather", "NAME", show);
+              "sc skill show weather", "NAME", "The skill", show);
   add_by_name(*skill, invocation, "remove", "Forget a skill and its approval",
-              "sc skill remove weather", "NAME", remove);
+              "sc skill remove weather", "NAME", "The skill", remove);
   add_approve(*skill, invocation);
 }
 

@@ -75,7 +75,7 @@ std::string state_hint(const Json& skill) {
   if (state == "revoked") return "Its approval was withdrawn. To approve it again: " + approve;
   if (state == "missing") {
     return "Its directory " + printable(text_of(skill, "source")) +
-           " is gone. Add it again from where it is now with: sc skill add DIR";
+           " is gone or holds no valid manifest. sc verify DIR says which; then: sc skill add DIR";
   }
   return {};
 }

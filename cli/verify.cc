@@ -35,6 +35,11 @@ Catalogue catalogue() {
 }
 
 int verify(const Invocation& invocation, const std::string& directory, bool strict) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(directory, error)) {
+    throw UserError("Cannot open " + printable(directory) + " (" +
+                    (error ? error.message() : "not a directory") + ")");
+  }
   const Catalogue known = catalogue();
   const std::string path = manifest_path(directory);
   const Manifest manifest = parse_manifest(read_file(path, kMaxManifestBytes), path, known);

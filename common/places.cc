@@ -28,7 +28,14 @@ std::string xdg(const char* name, const std::string& fallback) {
 }
 
 void create_private(const std::string& path, mode_t mode) {
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  std::error_code error;
+  std::filesystem::create_directories(parent, error);
+  if (error) {
+    throw UserError("Cannot make the directory " + parent.string() + " (" + error.message() + ")",
+                    "Let an instance lie where you may write (SHARKCAGE_HOME, XDG_STATE_HOME), or "
+                    "start it as the user whose it is.");
+  }
   if (::mkdir(path.c_str(), mode) == 0) {
     // Whatever the umask is: peers of a system install must reach the socket.
     if (::chmod(path.c_str(), mode) != 0) throw_errno("chmod", path);

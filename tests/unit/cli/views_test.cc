@@ -50,6 +50,14 @@ TEST(AuditView, SaysWhatHappened) {
                              {"bytes_up", 512},
                              {"bytes_down", 2048}})),
             "weather reached wttr.in:443, 512 B up, 2.0 KiB down");
+  EXPECT_EQ(describe(record("connection", "allow",
+                            {{"host", "wttr.in"},
+                             {"port", 443},
+                             {"phase", "close"},
+                             {"bytes_up", 0},
+                             {"bytes_down", 0}},
+                            "unresolvable: Name or service not known")),
+            "weather did not reach wttr.in:443 — unresolvable: Name or service not known");
   EXPECT_EQ(describe(record("approval", "allow", {{"by_uid", 0}}, "approved")),
             "weather was approved");
 }
