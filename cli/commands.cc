@@ -30,7 +30,16 @@ std::string check_duration(const std::string& text) {
 }
 
 rpc::Client connect() {
-  return rpc::Client::connect(find_places(), "sc " SHARKCAGE_VERSION);
+  const Places places = find_places();
+  try {
+    return rpc::Client::connect(places, "sc " SHARKCAGE_VERSION);
+  } catch (const rpc::RemoteError& refused) {
+    rpc::Error error = refused.error();
+    if (error.code != rpc::kForbidden || error.data.is_object()) throw;
+    error.data = {{"remedy", "Its configuration, " + places.config_file() +
+                                 ", says who may: \"hosts\" and \"operators\""}};
+    throw rpc::RemoteError(std::move(error));
+  }
 }
 
 std::string sibling(const std::string& name) {
