@@ -20,6 +20,8 @@
 namespace sharkcage {
 namespace {
 
+// In ms: system_clock counts nanoseconds.
+constexpr std::uint64_t kLastTime = std::numeric_limits<std::int64_t>::max() / 1'000'000;
 constexpr std::uint64_t kMaxAuditRecords = 10'000;
 constexpr std::size_t kMaxSkillPaths = 1024;
 constexpr std::size_t kMaxAuditBytes = 6u << 20;  // of one answer, below the longest line
@@ -673,7 +675,7 @@ asio::awaitable<Json> Supervisor::audit_query(MethodCall request) {
   if (params.has("session")) query.session = params.text("session");
   if (const auto since = params.number("since_ms")) {
     query.since = std::chrono::system_clock::time_point(
-        std::chrono::milliseconds(std::min<std::uint64_t>(*since, 253'402'300'799'000)));
+        std::chrono::milliseconds(std::min<std::uint64_t>(*since, kLastTime)));
   }
   query.after_seq = params.number("after").value_or(0);
   query.tail = params.number("tail");

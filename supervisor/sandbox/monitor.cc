@@ -30,6 +30,9 @@
 namespace sharkcage::sandbox {
 namespace {
 
+// Why a call was ended (exec.exit of the protocol): by no fault and no wish of its own.
+constexpr const char* kSupervisor = "supervisor";
+
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMaxSpec = 64u << 20;
@@ -157,7 +160,7 @@ class Monitor {
         return;
       }
       if (ready > 0 && events[2].revents != 0) obey();
-      if (ready > 0 && events[3].revents != 0) kill_init("the launcher ended");
+      if (ready > 0 && events[3].revents != 0) kill_init(kSupervisor);
     }
   }
 
@@ -213,7 +216,7 @@ class Monitor {
     const ssize_t size =
         recv_with_fds(fds_.control.get(), text.data(), text.size(), fds, MSG_DONTWAIT);
     if (size < 0 && errno == EAGAIN) return;
-    if (size <= 0) return kill_init("the supervisor ended");
+    if (size <= 0) return kill_init(kSupervisor);
     text.resize(static_cast<std::size_t>(size));
     const Json order = Json::parse(text, nullptr, false);
     const std::string name = order.is_object() ? order.value("order", "") : "";
@@ -222,13 +225,13 @@ class Monitor {
     } else if (name == "signal") {
       order_init({InitOrder::kSignal, order.value("signal", 0)}, {});
     } else {
-      kill_init(name == "kill" ? order.value("reason", "killed") : "bad order");
+      kill_init(name == "kill" ? order.value("reason", "killed") : kSupervisor);
     }
   }
 
   void give_stdio(const std::vector<UniqueFd>& fds) {
     if (started_) return;
-    if (fds.size() != (spec_.terminal.enabled ? 0u : 3u)) return kill_init("bad order");
+    if (fds.size() != (spec_.terminal.enabled ? 0u : 3u)) return kill_init(kSupervisor);
     std::vector<int> numbers;
     for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
     started_ = Clock::now();

@@ -175,8 +175,8 @@ std::vector<pid_t> processes_with(std::string_view marker, std::string_view exce
     const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     std::ifstream file(entry.path() / "cmdline");
-    const std::string line((std::istreambuf_iterator<char>(file)),
-                           std::istreambuf_iterator<char>());
+    std::string line;
+    std::getline(file, line, '\xff');  // unlike iterators, no exception for one that has just gone
     if (line.find(marker) == std::string::npos) continue;
     const std::string program = std::filesystem::path(line.substr(0, line.find('\0'))).filename();
     if (!except.empty() && program == except) continue;
