@@ -52,6 +52,9 @@ std::vector<std::string> names_in(int directory, const std::string& path, std::s
 std::string read_target(int parent, const char* name, const std::string& path) {
   std::string target(kMaxTarget + 1, '\0');
   const ssize_t length = ::readlinkat(parent, name, target.data(), target.size());
+  if (length < 0 && (errno == EINVAL || errno == ENOENT)) {  // it was a link a moment ago
+    throw UserError(printable(path) + " changed while it was read", "Try again.");
+  }
   if (length < 0) throw_errno("readlinkat", path);
   if (static_cast<std::size_t>(length) > kMaxTarget) {
     throw UserError(path + ": the target of the link is longer than 1024 bytes");

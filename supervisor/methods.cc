@@ -618,7 +618,12 @@ asio::awaitable<Json> Supervisor::skill_approve(MethodCall request) {
     granted.push_back({{"capability", capability.capability}, {"scope", capability.scope}});
   }
   record.payload["granted"] = std::move(granted);
-  co_await journal_.write(std::move(record));
+  try {
+    co_await journal_.write(std::move(record));
+  } catch (const JournalError&) {
+    skills_.revoke(skill.name);  // no approval without its record
+    throw;
+  }
   co_return Json{{"skill", skill_json(known_skill(skill.name))}};
 }
 

@@ -93,7 +93,7 @@ TEST_F(Run, WorksWhereItIsCalled) {
   EXPECT_EQ(read_file(instance_.workspace() + "/file", 64), "text\n");
   EXPECT_EQ(
       instance_.sc({"run", "--workspace", instance_.root() + "/nowhere", "--", "/bin/true"}).status,
-      1);
+      125);
 }
 
 // The instance has a HOME of its own: a supervisor may be started with any.
