@@ -4,27 +4,13 @@
 
 #include <ctime>
 
+#include "capabilities/stamps.h"
 #include "capabilities/walk.h"
 #include "common/errors.h"
 #include "common/hash.h"
 
 namespace sharkcage {
 namespace {
-
-constexpr std::int64_t kSecond = 1'000'000'000;
-// A file that changed this recently may change again without a new time stamp: stamps are as coarse
-// as a tick of the kernel, and on some file systems as a second or two.
-constexpr std::int64_t kSettled = 3 * kSecond;
-
-std::int64_t nanoseconds(const timespec& time) {
-  return static_cast<std::int64_t>(time.tv_sec) * kSecond + time.tv_nsec;
-}
-
-std::int64_t now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_REALTIME, &time);
-  return nanoseconds(time);
-}
 
 struct Signature {
   std::string text;
@@ -68,7 +54,7 @@ std::string content_digest(const std::string& directory, const ContentLimits& li
 }
 
 std::string ContentWatch::digest(const std::string& directory) {
-  const std::int64_t started = now();
+  const std::int64_t started = stamp_now();
   const Signature signature = signature_of(directory);
   const auto known = known_.find(directory);
   if (known != known_.end() && known->second.signature == signature.text) {

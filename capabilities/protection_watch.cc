@@ -13,27 +13,14 @@
 #include <set>
 #include <tuple>
 
+#include "capabilities/stamps.h"
 #include "common/fd.h"
 
 namespace sharkcage {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
-// A directory that changed this recently may change again without a new time stamp: stamps are as
-// coarse as a tick of the kernel, and on some file systems as a second or two.
-constexpr std::int64_t kSettled = 3 * kSecond;
 // From so many entries on, a look at the directory is cheaper than one at each of them.
 constexpr std::size_t kGroup = 3;
-
-std::int64_t nanoseconds(const timespec& time) {
-  return static_cast<std::int64_t>(time.tv_sec) * kSecond + time.tv_nsec;
-}
-
-std::int64_t now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_REALTIME, &time);
-  return nanoseconds(time);
-}
 
 std::string parent_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -69,7 +56,7 @@ std::optional<ProtectionWatch::Directory> ProtectionWatch::look_at(const std::st
 
 const std::vector<ProtectedPath>& ProtectionWatch::paths(const ProtectionInput& input) {
   if (usable_ && same(input, input_) && holds()) return list_;
-  const std::int64_t started = now();
+  const std::int64_t started = stamp_now();
   usable_ = false;
   list_ = protected_paths(input);
   input_ = input;
