@@ -100,7 +100,8 @@ say_what_next() {
   say "  sc doctor                           check this machine"
   say "  sc skill add examples/skills/notes  register a skill; then: sc approve notes"
   say "  sc run --workspace examples -- ls   run a command in a sandbox"
-  say "  OpenClaw: add $lib/plugin to plugins.load.paths; see docs/openclaw.md"
+  say "  OpenClaw: openclaw plugins install --link --force --accept-capabilities $lib/plugin"
+  say "            and its sandbox setting: docs/openclaw.md"
 }
 
 uninstall_all() {
