@@ -1,0 +1,130 @@
+#include "supervisor/sandbox/refusals.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+
+#include "common/errors.h"
+
+namespace sharkcage::sandbox {
+namespace {
+
+constexpr int kCollectTimeoutMs = 1000;
+constexpr std::size_t kMaxTable = 16u << 20;
+
+}  // namespace
+
+std::int64_t microseconds_since_1970() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+}
+
+void RefusalTable::add(Refusal refusal) {
+  Key key{refusal.command, refusal.program, refusal.operation, refusal.target, refusal.to};
+  if (const auto known = entries_.find(key); known != entries_.end()) {
+    known->second.count += refusal.count;
+  } else if (entries_.size() < kMaxDistinct) {
+    entries_.emplace(std::move(key), std::move(refusal));
+  } else {
+    more_ += refusal.count;
+  }
+}
+
+RefusalTable::Taken RefusalTable::take() {
+  Taken taken;
+  taken.more = std::exchange(more_, 0);
+  for (auto& [key, refusal] : entries_) taken.refusals.push_back(std::move(refusal));
+  entries_.clear();
+  std::stable_sort(taken.refusals.begin(), taken.refusals.end(),
+                   [](const Refusal& a, const Refusal& b) { return a.first_us < b.first_us; });
+  return taken;
+}
+
+RefusalCounter::RefusalCounter() {
+  void* page = ::mmap(nullptr, sizeof(std::uint64_t), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) throw_errno("mmap", "the counter of refusals");
+  shared_ = static_cast<std::uint64_t*>(page);
+}
+
+void RefusalCounter::increment() {
+  std::atomic_ref(*shared_).fetch_add(1, std::memory_order_release);
+}
+
+std::uint64_t RefusalCounter::value() const {
+  return std::atomic_ref(*shared_).load(std::memory_order_acquire);
+}
+
+void answer_collect(int channel, RefusalTable& table) {
+  const RefusalTable::Taken taken = table.take();
+  Json list = Json::array();
+  for (const Refusal& refusal : taken.refusals) list.push_back(refusal_to_json(refusal));
+  std::string bytes;
+  Json::to_cbor(Json{{"refusals", std::move(list)}, {"more", taken.more}}, bytes);
+  const UniqueFd memory(::memfd_create("refusals", MFD_CLOEXEC));
+  if (!memory) throw_errno("memfd_create", "the refusals");
+  write_all(memory.get(), bytes);
+  if (::lseek(memory.get(), 0, SEEK_SET) != 0) throw_errno("lseek", "the refusals");
+  const int fds[] = {memory.get()};
+  if (send_with_fds(channel, kCollect, fds) < 0) throw_errno("sendmsg", "the refusals");
+}
+
+RefusalTable::Taken collect(int channel) {
+  if (send_with_fds(channel, kCollect, {}) < 0) throw_errno("sendmsg", "to an attendant");
+  pollfd answer{channel, POLLIN, 0};
+  const int ready = ::poll(&answer, 1, kCollectTimeoutMs);
+  if (ready < 0) throw_errno("poll", "an attendant");
+  char text[16];
+  std::vector<UniqueFd> fds;
+  if (ready == 0 || recv_with_fds(channel, text, sizeof text, fds, MSG_DONTWAIT) <= 0 ||
+      fds.size() != 1) {
+    throw UserError("What the sandbox refused is not known: its attendant does not answer");
+  }
+  const std::string bytes = read_fd(fds[0].get(), kMaxTable, "the refusals");
+  RefusalTable::Taken taken;
+  try {
+    const Json value = Json::from_cbor(bytes.begin(), bytes.end());
+    value.at("more").get_to(taken.more);
+    for (const Json& refusal : value.at("refusals")) {
+      taken.refusals.push_back(refusal_from_json(refusal));
+    }
+  } catch (const Json::exception& error) {
+    throw UserError(std::string("What the sandbox refused cannot be read: ") + error.what());
+  }
+  return taken;
+}
+
+Json refusal_to_json(const Refusal& refusal) {
+  return {{"operation", refusal.operation},
+          {"target", refusal.target},
+          {"to", refusal.to},
+          {"pid", refusal.pid},
+          {"program", refusal.program},
+          {"command", refusal.command},
+          {"first_us", refusal.first_us},
+          {"count", refusal.count},
+          {"hidden", refusal.hidden}};
+}
+
+Refusal refusal_from_json(const Json& value) {
+  Refusal refusal;
+  value.at("operation").get_to(refusal.operation);
+  value.at("target").get_to(refusal.target);
+  value.at("to").get_to(refusal.to);
+  value.at("pid").get_to(refusal.pid);
+  value.at("program").get_to(refusal.program);
+  value.at("command").get_to(refusal.command);
+  value.at("first_us").get_to(refusal.first_us);
+  value.at("count").get_to(refusal.count);
+  value.at("hidden").get_to(refusal.hidden);
+  return refusal;
+}
+
+}  // namespace sharkcage::sandbox
