@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <csignal>
+#include <cstdlib>
 #include <optional>
 
 #include "audit/query.h"
@@ -107,9 +108,22 @@ audit::Query query_of(const Options& options) {
   return query;
 }
 
+std::string lines_of(const audit::Record& record, const View& view, bool blocked) {
+  if (!blocked) return audit_line(record, view) + '\n';
+  std::string out;
+  for (const std::string& line : blocked_lines(record, view)) out += line + '\n';
+  return out;
+}
+
+// Whose home is "~": that of who reads.
+std::string home_of_reader() {
+  const char* home = std::getenv("HOME");
+  return home != nullptr && home[0] == '/' ? home : home_of(::geteuid());
+}
+
 int audit(const Invocation& invocation, const Options& options) {
   Source source(find_places());
-  const bool colours = colours_on(STDOUT_FILENO);
+  View view{.colours = colours_on(STDOUT_FILENO), .home = home_of_reader()};
   audit::Query query = query_of(options);
   std::uint64_t shown = 0;
   const auto show = [&](const audit::Record& record) {
@@ -118,7 +132,8 @@ int audit(const Invocation& invocation, const Options& options) {
     if (invocation.json) {
       print_json(record.to_json());
     } else {
-      print(audit_line(record, colours, std::chrono::system_clock::now()) + '\n');
+      view.now = std::chrono::system_clock::now();
+      print(lines_of(record, view, options.blocked));
     }
   };
   source.read(query, show);

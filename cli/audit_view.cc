@@ -1,5 +1,6 @@
 #include "cli/audit_view.h"
 
+#include "cli/refusal_view.h"
 #include "cli/style.h"
 #include "common/text.h"
 
@@ -78,21 +79,8 @@ std::string describe_verdict(const audit::Record& record) {
   return subject(record) + " asks to " + action + because(record);
 }
 
-// One refused access, however it was written down.
-std::string refused_text(const Json& refused) {
-  std::string out;
-  for (const Json& item : refused) {
-    if (!out.empty()) out += "; ";
-    if (item.is_string()) {
-      out += item.get<std::string>();
-    } else {
-      out += text_of(item, "what", json_line(item));
-    }
-  }
-  return out;
-}
-
-std::string describe_outcome(const audit::Record& record) {
+// How it ended, without what was refused.
+std::string describe_ending(const audit::Record& record) {
   const Json& payload = record.payload;
   const std::string whose = subject(record) + "'s " + (record.tool.empty() ? "call" : record.tool);
   std::string text;
@@ -113,10 +101,12 @@ std::string describe_outcome(const audit::Record& record) {
   if (payload.contains("wall_us")) {
     text += ", " + human_duration(std::chrono::milliseconds(number_of(payload, "wall_us") / 1000));
   }
-  if (payload.contains("refused") && payload["refused"].is_array() && !payload["refused"].empty()) {
-    text += "; refused: " + refused_text(payload["refused"]);
-  }
   return text;
+}
+
+std::string describe_outcome(const audit::Record& record, const std::string& home) {
+  const std::string refused = refusals_in_short(record.payload, home);
+  return describe_ending(record) + (refused.empty() ? "" : "; refused: " + refused);
 }
 
 std::string describe_connection(const audit::Record& record) {
@@ -157,11 +147,52 @@ Colour colour_of(const audit::Record& record) {
   return Colour::kDim;
 }
 
+// A sentence for each thing that was refused: the record itself, or what an outcome lists.
+std::vector<std::string> refused_sentences(const audit::Record& record, const std::string& home) {
+  const Json& refused = refusals_of(record.payload);
+  if (record.kind != "outcome" || record.decision == "block" || refused.empty()) {
+    return {describe(record, home)};
+  }
+  std::vector<std::string> out;
+  for (const Json& refusal : refused) {
+    out.push_back(subject(record) + ' ' + refusal_sentence(refusal, home));
+  }
+  const std::int64_t more = number_of(record.payload, "refused_more");
+  if (more > 0) {
+    out.push_back(subject(record) + " tried " + std::to_string(more) +
+                  " more, of which only the number was kept");
+  }
+  return out;
+}
+
+// "   #12  14:03:07  block  the agent tried …": a line a record, in columns that do not depend on
+// the records that follow (--follow).
+std::string line(const audit::Record& record, const std::string& sentence, const View& view) {
+  const bool blocked = audit::is_blocked(record);
+  const Colour colour = colour_of(record);
+  std::string number = '#' + std::to_string(record.seq);
+  if (number.size() < 6) number.insert(0, 6 - number.size(), ' ');
+  std::string word = blocked ? "block" : record.decision;
+  word.resize(std::max<std::size_t>(word.size(), 5), ' ');
+  return Cell(number, Colour::kDim).painted(view.colours) + "  " +
+         Cell(local_time(record.time, view.now), Colour::kDim).painted(view.colours) + "  " +
+         Cell(word, colour).painted(view.colours) + "  " +
+         Cell(sentence, blocked ? colour : Colour::kPlain).painted(view.colours);
+}
+
+// Where it happened, for who looks at refusals of many sessions; `sc run` has none unless one was
+// named.
+std::string place(const audit::Record& record, const View& view) {
+  if (record.session.empty()) return {};
+  const std::string text = (record.tool.empty() ? "" : record.tool + " in ") + record.session;
+  return "  " + Cell('[' + text + ']', Colour::kDim).painted(view.colours);
+}
+
 }  // namespace
 
-std::string describe(const audit::Record& record) {
+std::string describe(const audit::Record& record, const std::string& home) {
   if (record.kind == "verdict") return describe_verdict(record);
-  if (record.kind == "outcome") return describe_outcome(record);
+  if (record.kind == "outcome") return describe_outcome(record, home);
   if (record.kind == "connection") return describe_connection(record);
   if (record.kind == "approval") return describe_approval(record);
   std::string text = record.kind;
@@ -170,20 +201,16 @@ std::string describe(const audit::Record& record) {
   return text + because(record);
 }
 
-std::string audit_line(const audit::Record& record, bool colours,
-                       std::chrono::system_clock::time_point now) {
-  const Colour colour = colour_of(record);
-  // A line a record, in columns that do not depend on the records that follow (--follow).
-  std::string time = local_time(record.time, now);
-  std::string number = '#' + std::to_string(record.seq);
-  if (number.size() < 6) number.insert(0, 6 - number.size(), ' ');
-  std::string word = audit::is_blocked(record) ? "block" : record.decision;
-  word.resize(std::max<std::size_t>(word.size(), 5), ' ');
-  return Cell(number, Colour::kDim).painted(colours) + "  " +
-         Cell(time, Colour::kDim).painted(colours) + "  " + Cell(word, colour).painted(colours) +
-         "  " +
-         Cell(describe(record), audit::is_blocked(record) ? colour : Colour::kPlain)
-             .painted(colours);
+std::string audit_line(const audit::Record& record, const View& view) {
+  return line(record, describe(record, view.home), view);
+}
+
+std::vector<std::string> blocked_lines(const audit::Record& record, const View& view) {
+  std::vector<std::string> lines;
+  for (const std::string& sentence : refused_sentences(record, view.home)) {
+    lines.push_back(line(record, sentence, view) + place(record, view));
+  }
+  return lines;
 }
 
 audit::Record record_from_json(const Json& value) {

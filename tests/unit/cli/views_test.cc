@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli/audit_view.h"
+#include "cli/refusal_view.h"
 #include "cli/skill_view.h"
 #include "cli/style.h"
 
@@ -66,14 +67,92 @@ TEST(AuditView, NamesRefusedAccesses) {
   const auto outcome = record(
       "outcome", "", {{"exit", 1}, {"refused", {"open /etc/shadow", {{"what", "exec gcc"}}}}});
   EXPECT_EQ(describe(outcome),
-            "weather's exec ended with status 1; refused: open /etc/shadow; exec gcc");
-  EXPECT_NE(audit_line(outcome, false, {}).find("block"), std::string::npos);
+            "weather's exec ended with status 1; refused: tried: open /etc/shadow, tried: "
+            "{\"what\":\"exec gcc\"}");
+  EXPECT_NE(audit_line(outcome, {}).find("block"), std::string::npos);
+}
+
+TEST(AuditView, SaysRefusedAccessesInWords) {
+  const auto words = [](const Json& refusal) { return refusal_sentence(refusal, "/home/ada"); };
+  EXPECT_EQ(words({{"operation", "read"},
+                   {"path", "/home/ada/.aws/credentials"},
+                   {"pid", 7},
+                   {"program", "cat"},
+                   {"first", "2026-11-21T14:03:07.000000Z"},
+                   {"count", 3}}),
+            "tried to read ~/.aws/credentials (cat, 3 times)");
+  EXPECT_EQ(words({{"operation", "list"}, {"path", "/home/ada"}}), "tried to list ~");
+  EXPECT_EQ(words({{"operation", "read"}, {"path", "/home/adam/x"}, {"program", "sh"}}),
+            "tried to read /home/adam/x (sh)");
+  EXPECT_EQ(words({{"operation", "write"}, {"path", "/usr/bin/x"}}), "tried to write /usr/bin/x");
+  EXPECT_EQ(words({{"operation", "rename"}, {"path", "/w/a"}, {"to", "/home/ada/b"}}),
+            "tried to rename /w/a to ~/b");
+  EXPECT_EQ(words({{"operation", "link"}, {"path", "/w/a"}, {"to", "/w/b"}}),
+            "tried to link /w/a as /w/b");
+  EXPECT_EQ(words({{"operation", "execute"}, {"path", "/usr/bin/curl"}, {"program", "sh"}}),
+            "tried to run /usr/bin/curl (sh)");
+  EXPECT_EQ(words({{"operation", "connect"}, {"address", "93.184.216.34:443"}}),
+            "tried to connect to 93.184.216.34:443");
+  EXPECT_EQ(words({{"operation", "bind"}, {"address", "0.0.0.0:80"}}),
+            "tried to listen on 0.0.0.0:80");
+  EXPECT_EQ(words({{"operation", "system call"}, {"call", "ptrace"}, {"program", "gdb"}}),
+            "used a refused system call: ptrace (gdb)");
+  EXPECT_EQ(words({{"operation", "limit"}, {"limit", "memory"}}), "hit the memory limit");
+  EXPECT_EQ(words({{"operation", "limit"}, {"limit", "inodes"}}), "hit the limit \"inodes\"");
+}
+
+TEST(AuditView, ShowsALineForEachRefusal) {
+  ::setenv("TZ", "UTC", 1);
+  ::tzset();
+  const View view{
+      .colours = false, .now = *parse_rfc3339("2026-11-21T15:00:00.000000Z"), .home = "/home/ada"};
+  auto outcome =
+      record("outcome", "",
+             {{"exit", 1},
+              {"refused",
+               {{{"operation", "read"}, {"path", "/home/ada/.netrc"}, {"program", "cat"}},
+                {{"operation", "write"}, {"path", "/etc/hosts"}},
+                {{"operation", "stat"}, {"path", "/sys"}},
+                {{"operation", "stat"}, {"path", "/boot"}}}},
+              {"refused_more", 5}});
+  EXPECT_EQ(
+      blocked_lines(outcome, view),
+      (std::vector<std::string>{
+          "   #12  14:03:07  block  weather tried to read ~/.netrc (cat)",
+          "   #12  14:03:07  block  weather tried to write /etc/hosts",
+          "   #12  14:03:07  block  weather tried to look at /sys",
+          "   #12  14:03:07  block  weather tried to look at /boot",
+          "   #12  14:03:07  block  weather tried 5 more, of which only the number was kept"}));
+  EXPECT_EQ(audit_line(outcome, view),
+            "   #12  14:03:07  block  weather's exec ended with status 1; refused: read ~/.netrc, "
+            "write /etc/hosts, look at /sys and 6 more");
+  outcome.session = "agent:main:main";
+  EXPECT_TRUE(blocked_lines(outcome, view)[0].ends_with("(cat)  [exec in agent:main:main]"));
+  const auto verdict = record("verdict", "block", {{"argv", {"ls"}}}, "no");
+  EXPECT_EQ(blocked_lines(verdict, view), std::vector<std::string>{audit_line(verdict, view)});
+}
+
+TEST(AuditView, ARefusedPathCannotCommandTheTerminalNorFakeALine) {
+  const std::string path = "/w/\x1b[2J\n   #13  block \xe2\x80\xae\x7f" + std::string(100'000, 'x');
+  for (const char* member : {"path", "address", "call", "limit", "program", "to"}) {
+    for (const char* operation : {"read", "rename", "connect", "system call", "limit", "odd"}) {
+      Json refusal = {{"operation", operation}, {"path", "/p"}, {"address", "a"}, {"call", "c"}};
+      refusal[member] = path;
+      const auto lines = blocked_lines(record("outcome", "", {{"refused", {refusal}}}), {});
+      ASSERT_EQ(lines.size(), 1u);
+      for (const char c : lines[0]) {
+        EXPECT_FALSE(static_cast<unsigned char>(c) < 0x20 || c == 0x7f) << lines[0];
+      }
+      EXPECT_EQ(lines[0].find("\xe2\x80\xae"), std::string::npos);
+      EXPECT_LT(lines[0].size(), 2000u);
+    }
+  }
 }
 
 TEST(AuditView, ARecordCannotCommandTheTerminalNorFakeALine) {
   const auto hostile = record("verdict", "block", {{"argv", {"\x1b[2J", "a\nb", "\xe2\x80\xae"}}},
                               "because\r\x1b]0;x\x07");
-  const std::string line = audit_line(hostile, false, {});
+  const std::string line = audit_line(hostile, {});
   for (const char c : line) EXPECT_FALSE(static_cast<unsigned char>(c) < 0x20) << line;
   EXPECT_EQ(line.find("\xe2\x80\xae"), std::string::npos);
 }
@@ -84,18 +163,23 @@ TEST(AuditView, LinesAreAligned) {
   const auto now = parse_rfc3339("2026-11-21T15:00:00.000000Z");
   auto first = record("verdict", "ask", {{"argv", {"ls"}}});
   first.skill = "agent";
-  EXPECT_EQ(audit_line(first, false, *now), "   #12  14:03:07  ask    the agent asks to run: ls");
+  EXPECT_EQ(audit_line(first, {.now = *now}), "   #12  14:03:07  ask    the agent asks to run: ls");
 }
 
 TEST(AuditView, OddRecordsDoNotThrow) {
   for (const Json& payload :
        {Json::object(), Json{{"argv", "x"}}, Json{{"argv", {1, Json::array()}}},
-        Json{{"refused", "x"}}, Json{{"refused", {1}}}, Json{{"host", 1}}}) {
+        Json{{"refused", "x"}}, Json{{"refused", {1}}},
+        Json{{"refused", {{{"operation", 1}, {"path", 2}}}}},
+        Json{{"refused", {{{"operation", "read"}, {"path", {{"b64", "/w=="}}}, {"count", "x"}}}}},
+        Json{{"host", 1}}}) {
     for (const char* kind : {"verdict", "outcome", "connection", "approval", "other", ""}) {
-      EXPECT_NO_THROW(audit_line(record(kind, "block", payload), true, {})) << payload.dump();
+      EXPECT_NO_THROW(audit_line(record(kind, "block", payload), {.colours = true}))
+          << payload.dump();
+      EXPECT_NO_THROW(blocked_lines(record(kind, "", payload), {})) << payload.dump();
     }
   }
-  EXPECT_NO_THROW(audit_line(record_from_json(Json::array()), false, {}));
+  EXPECT_NO_THROW(audit_line(record_from_json(Json::array()), {}));
 }
 
 TEST(AuditView, RecordsSurviveTheWire) {
