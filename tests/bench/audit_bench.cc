@@ -50,10 +50,28 @@ Record verdict(std::uint64_t number) {
   record.skill = number % 4 == 0 ? "weather" : "agent";
   record.tool = number % 3 == 0 ? "exec" : "read";
   record.call = "call_" + std::to_string(number);
-  record.decision = number % 1000 == 0 ? "block" : "allow";
+  record.decision = number % 2000 == 0 ? "block" : "allow";
   record.reason = "approved";
   record.policy = std::string(64, 'a');
   record.payload = {{"command", "curl https://wttr.in/Berlin"}, {"workdir", "/home/me/workspace"}};
+  return record;
+}
+
+// And of an outcome: one in 1000 records is shown by `--blocked`, half of them verdicts.
+Record record_of(std::uint64_t number) {
+  Record record = verdict(number);
+  if (number % 2000 != 1000) return record;
+  record.kind = "outcome";
+  record.decision = record.reason = "";
+  record.payload = {{"exit", 1},
+                    {"wall_us", 12'345},
+                    {"refused",
+                     {{{"operation", "read"},
+                       {"path", "/home/me/.aws/credentials"},
+                       {"program", "cat"},
+                       {"pid", 3},
+                       {"first", "2026-11-21T14:03:07.120348Z"},
+                       {"count", 2}}}}};
   return record;
 }
 
@@ -70,7 +88,7 @@ double append_many(Log& log, std::uint64_t count) {
         std::uint64_t now = 0;
         while ((now = waiting.load()) > 30'000) waiting.wait(now);
         ++waiting;
-        log.append(verdict(i), [&](std::exception_ptr error, const Committed&) {
+        log.append(record_of(i), [&](std::exception_ptr error, const Committed&) {
           if (error) failed = true;
           if (--waiting % 4096 == 0) waiting.notify_all();
         });
