@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "supervisor/sandbox/syscalls.h"
+#include "supervisor/sandbox/weakened.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -56,7 +57,8 @@ std::uint64_t landlock_file_rights(std::uint64_t access) {
 // Async-signal-safe from here on: runs in PID 1 between clone and execve.
 
 const char* enforce_landlock(const Plan& plan) {
-  if (plan.landlock_handled == 0) return nullptr;
+  if (plan.landlock_handled == 0 || weakened::leaves_out(weakened::Layer::kLandlock))
+    return nullptr;
   sys::LandlockRuleset attr{};
   attr.handled_access_fs = plan.landlock_handled;
   attr.scoped = plan.landlock_scoped;

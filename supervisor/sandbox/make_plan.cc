@@ -6,6 +6,7 @@
 
 #include "supervisor/sandbox/landlock.h"
 #include "supervisor/sandbox/root.h"
+#include "supervisor/sandbox/weakened.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -30,8 +31,8 @@ void plan_landlock(const Spec& spec, int abi, const std::vector<std::string>& ex
   auto& rules = plan.landlock_rules;
   rules.push_back({"/", rights.read | (any ? rights.execute : 0)});
   rules.push_back({"/dev", rights.device});
-  for (const std::string& path : {std::string("/dev/shm"), std::string("/tmp"),
-                                  std::string("/var/tmp"), spec.policy.home}) {
+  for (const std::string& path :
+       {std::string("/dev/shm"), std::string("/tmp"), std::string("/var/tmp"), spec.policy.home}) {
     if (!path.empty()) rules.push_back({path, rights.write});
   }
   for (const JudgedPath& path : spec.paths) {
@@ -44,6 +45,7 @@ void plan_landlock(const Spec& spec, int abi, const std::vector<std::string>& ex
 }
 
 void plan_limits(const Limits& limits, Plan& plan) {
+  if (weakened::leaves_out(weakened::Layer::kLimits)) return;
   plan.rlimits = {{RLIMIT_NOFILE, limits.open_files},
                   {RLIMIT_FSIZE, limits.file_size},
                   {RLIMIT_NPROC, limits.pids},

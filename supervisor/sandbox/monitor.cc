@@ -26,6 +26,7 @@
 #include "supervisor/sandbox/make_plan.h"
 #include "supervisor/sandbox/mounts.h"
 #include "supervisor/sandbox/syscalls.h"
+#include "supervisor/sandbox/weakened.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -37,8 +38,15 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMaxSpec = 64u << 20;
 constexpr std::size_t kMaxOrder = 4096;
-constexpr std::uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
-                                      CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+std::uint64_t namespaces() {
+  std::uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
+                        CLONE_NEWUTS | CLONE_NEWCGROUP;
+  using weakened::Layer;
+  if (weakened::leaves_out(Layer::kNetwork)) flags &= ~std::uint64_t{CLONE_NEWNET};
+  if (weakened::leaves_out(Layer::kProcesses)) flags &= ~std::uint64_t{CLONE_NEWPID};
+  if (weakened::leaves_out(Layer::kIpc)) flags &= ~std::uint64_t{CLONE_NEWIPC};
+  return flags;
+}
 
 class Monitor {
  public:
@@ -112,7 +120,7 @@ class Monitor {
     auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
     int pidfd = -1;
     clone_args args{};
-    args.flags = kNamespaces | CLONE_PIDFD;
+    args.flags = namespaces() | CLONE_PIDFD;
     args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
     args.exit_signal = SIGCHLD;
     if (group >= 0) {

@@ -9,9 +9,12 @@
 #include <cstring>
 
 #include "supervisor/sandbox/syscalls.h"
+#include "supervisor/sandbox/weakened.h"
 
 namespace sharkcage::sandbox {
 namespace {
+
+using weakened::Layer;
 
 constexpr const char* kMaskFile = ".mask-file";
 constexpr const char* kMaskDirectory = ".mask-directory";
@@ -124,7 +127,7 @@ int new_tmpfs(mode_t mode, std::uint64_t size, std::uint64_t attributes) {
   char number[24];
   if (::fsconfig(context.fd, FSCONFIG_SET_STRING, "mode", octal(mode, mode_text), 0) != 0)
     return -1;
-  if (size != 0) {
+  if (size != 0 && !weakened::leaves_out(Layer::kLimits)) {
     // As many files as pages of 4 KiB: an empty file costs memory of the kernel, too.
     if (::fsconfig(context.fd, FSCONFIG_SET_STRING, "size", decimal(size, number), 0) != 0 ||
         ::fsconfig(context.fd, FSCONFIG_SET_STRING, "nr_inodes", decimal(size / 4096 + 64, number),
@@ -133,7 +136,7 @@ int new_tmpfs(mode_t mode, std::uint64_t size, std::uint64_t attributes) {
     }
   }
   if (::fsconfig(context.fd, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return -1;
-  return ::fsmount(context.fd, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes));
+  return ::fsmount(context.fd, FSMOUNT_CLOEXEC, static_cast<unsigned>(weakened::kept(attributes)));
 }
 
 Failure mount_tmpfs(int root, const Step& step) {
@@ -156,7 +159,11 @@ Failure mount_fresh(int root, const Step& step, const char* type, InitReport::Wh
   if (::fsconfig(context.fd, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
     return fail(what, step.target.c_str());
   }
-  ScopedFd tree{::fsmount(context.fd, FSMOUNT_CLOEXEC, static_cast<unsigned>(step.attributes))};
+  std::uint64_t attributes = weakened::kept(step.attributes);
+  if (step.kind == Step::Kind::kProc && weakened::leaves_out(Layer::kProc)) {
+    attributes &= ~std::uint64_t{MOUNT_ATTR_RDONLY};
+  }
+  ScopedFd tree{::fsmount(context.fd, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes))};
   if (tree.fd < 0 || attach(tree.fd, root, step.target.c_str()) != 0) {
     return fail(what, step.target.c_str());
   }
@@ -186,6 +193,8 @@ int attach_over(int tree, int target) {
 }
 
 Failure mask(int root, const Step& step) {
+  const bool of_proc = step.target.starts_with("proc/");
+  if (weakened::leaves_out(of_proc ? Layer::kProc : Layer::kHidden)) return {};
   ScopedFd target{open_inside(root, step)};
   // What is no longer there needs no mask.
   if (target.fd < 0 && errno == ENOENT) return {};
@@ -242,6 +251,8 @@ Failure apply(int root, const Step& step) {
     case Step::Kind::kBind:
       return bind(root, step);
     case Step::Kind::kProc:
+      // A /proc can be mounted by the owner of its pid namespace only.
+      if (weakened::leaves_out(Layer::kProcesses)) return {};
       return mount_fresh(root, step, "proc", InitReport::kMountProc);
     case Step::Kind::kDevpts:
       return mount_fresh(root, step, "devpts", InitReport::kMountDevpts);
@@ -264,7 +275,7 @@ Failure enter(int root) {
   ::unlinkat(root, kMaskFile, 0);
   ::unlinkat(root, kMaskDirectory, AT_REMOVEDIR);
   mount_attr read_only{};
-  read_only.attr_set = MOUNT_ATTR_RDONLY;
+  read_only.attr_set = weakened::kept(MOUNT_ATTR_RDONLY);
   // pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one and then
   // detached.
   if (::mount_setattr(root, "", AT_EMPTY_PATH, &read_only, sizeof read_only) != 0 ||
@@ -299,7 +310,8 @@ int clone_tree(const Step& step, int user_namespace, Failure& failure) {
     tree = ::open_tree(AT_FDCWD, source, clone);
   }
   mount_attr attributes{};
-  attributes.attr_set = step.attributes | (user_namespace >= 0 ? MOUNT_ATTR_IDMAP : 0);
+  attributes.attr_set =
+      weakened::kept(step.attributes) | (user_namespace >= 0 ? MOUNT_ATTR_IDMAP : 0);
   attributes.propagation = MS_PRIVATE;
   attributes.userns_fd = user_namespace >= 0 ? static_cast<std::uint64_t>(user_namespace) : 0;
   if (tree < 0 || ::mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
@@ -313,6 +325,7 @@ int clone_tree(const Step& step, int user_namespace, Failure& failure) {
 }
 
 Failure build_root(const Plan& plan) {
+  if (weakened::leaves_out(Layer::kView)) return {};
   const std::uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
   ScopedFd root{new_tmpfs(0755, 0, attributes)};
   if (root.fd < 0) return fail(InitReport::kMountTmpfs, "/");

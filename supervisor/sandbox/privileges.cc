@@ -9,12 +9,29 @@
 
 #include <cerrno>
 
+#include "supervisor/sandbox/weakened.h"
+
 namespace sharkcage::sandbox {
 namespace {
 
 constexpr unsigned long kSecurebits =
     SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
     SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+
+// What a weakened launcher does instead of dropping them: a program executed by another user than
+// the namespace's root would lose them unless they are ambient (capabilities(7)).
+int hand_on_capabilities() {
+  __user_cap_header_struct header{};
+  header.version = _LINUX_CAPABILITY_VERSION_3;
+  __user_cap_data_struct all[2] = {};
+  if (::syscall(SYS_capget, &header, all) != 0) return -1;
+  for (__user_cap_data_struct& part : all) part.inheritable = part.permitted;
+  if (::syscall(SYS_capset, &header, all) != 0) return -1;
+  for (unsigned long capability = 0; capability < 64; ++capability) {
+    ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
+  }
+  return 0;
+}
 
 }  // namespace
 
@@ -31,6 +48,7 @@ int become_sandbox_user(const Plan& plan) {
 }
 
 int drop_privileges() {
+  if (weakened::leaves_out(weakened::Layer::kPrivileges)) return hand_on_capabilities();
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
   if (::prctl(PR_SET_SECUREBITS, kSecurebits, 0, 0, 0) != 0) return -1;
   if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return -1;
