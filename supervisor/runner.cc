@@ -82,7 +82,6 @@ void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
 
     const Account account = account_of(call->owner);
     sandbox::Spec spec;
-    spec.call = call->id;
     spec.policy = call->policy;
     spec.paths = judge_paths(call->policy, options_.skills_dir, call->owner, account.group,
                              options_.privileged);
@@ -92,15 +91,13 @@ void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
     auto environment = build_environment(
         {command.environment, command.environment, account.name, running->token}, call->policy);
     running->dropped = std::move(environment.dropped);
-    spec.environment = std::move(environment.variables);
-    spec.argv = std::move(command.argv);
-    spec.workdir = std::move(command.workdir);
-    spec.terminal = terminal;
-
     processes_.launch(spec, theirs.get());
     std::vector<int> numbers;
     for (const auto& fd : stdio) numbers.push_back(fd.get());
-    sandbox::order_stdio(running->control(), numbers);
+    sandbox::order_run(running->control(), {.wall = call->policy.limits.wall},
+                       {std::move(command.argv), std::move(environment.variables),
+                        std::move(command.workdir), terminal},
+                       numbers);
   } catch (const MethodError&) {
     host_ids_.give_back(running->host_uid);
     throw;
@@ -166,11 +163,12 @@ void Runner::on_event(Running& running, sandbox::Event event) {
         listen.deny_hosts = call.policy.deny_hosts;
         running.listener = processes_.listen(std::move(listen), std::move(event.listener));
       }
-      if (event.terminal) {
-        running.terminal.reset(::fcntl(event.terminal.get(), F_DUPFD_CLOEXEC, 3));
-        running.terminal_to_send = std::move(event.terminal);
-      }
       break;
+    case sandbox::Event::Kind::kTerminal:
+      running.terminal.reset(::fcntl(event.terminal.get(), F_DUPFD_CLOEXEC, 3));
+      running.terminal_to_send = std::move(event.terminal);
+      break;
+    case sandbox::Event::Kind::kOver: break;
     case sandbox::Event::Kind::kStarted: announce(running); break;
     case sandbox::Event::Kind::kReturned: {
       announce(running);
@@ -224,7 +222,7 @@ void Runner::finish(Running& running, Json notification, const std::string& deci
 
 bool Runner::signal(const std::string& call, int number) {
   const auto found = running_.find(call);
-  return found != running_.end() && sandbox::order_signal(found->second->control(), number);
+  return found != running_.end() && sandbox::order_signal(found->second->control(), 1, number);
 }
 
 bool Runner::resize(const std::string& call, unsigned rows, unsigned columns) {

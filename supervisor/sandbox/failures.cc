@@ -55,7 +55,7 @@ const char* attempt_of(InitReport::What what) {
       return "enter the sandbox's root file system";
     case InitReport::kWorkdir:
       return "enter the working directory";
-    case InitReport::kTerminal:
+    case InitReport::kTerminalDevice:
       return "open a terminal with";
     case InitReport::kDescriptors:
       return "close what was left open";

@@ -2,11 +2,8 @@
 // locale.
 #include "supervisor/sandbox/init.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,6 +15,7 @@
 #include <cstring>
 
 #include "supervisor/sandbox/init_channel.h"
+#include "supervisor/sandbox/keeper.h"
 #include "supervisor/sandbox/landlock.h"
 #include "supervisor/sandbox/mounts.h"
 #include "supervisor/sandbox/network.h"
@@ -26,9 +24,6 @@
 
 namespace sharkcage::sandbox {
 namespace {
-
-constexpr int kNotFound = 127;
-constexpr int kNotExecutable = 126;
 
 class Init {
  public:
@@ -42,9 +37,7 @@ class Init {
     name_host();
     open_network();
     build_file_system();
-    open_terminal();
     close_the_rest();
-    enter_workdir();
     give_up_privileges();
     restrict_paths();
     restrict_system_calls();
@@ -93,33 +86,13 @@ class Init {
     ::umask(022);
   }
 
-  void open_terminal() {
-    if (!plan_.terminal) return;
-    master_ = ::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-    int unlock = 0;
-    if (master_ < 0 || ::ioctl(master_, TIOCSPTLCK, &unlock) != 0) {
-      fail(InitReport::kTerminal, "/dev/ptmx");
-    }
-    slave_ = ::ioctl(master_, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    winsize size{};
-    size.ws_row = plan_.rows;
-    size.ws_col = plan_.columns;
-    if (slave_ < 0 || ::ioctl(master_, TIOCSWINSZ, &size) != 0) {
-      fail(InitReport::kTerminal, "/dev/ptmx");
-    }
-  }
-
-  void enter_workdir() {
-    if (::chdir(plan_.workdir.c_str()) != 0) fail(InitReport::kWorkdir, plan_.workdir.c_str());
-  }
-
   // What the launcher and the monitor had open, their standard streams too. Before anything looks
   // at a path of the call: /proc/self/fd leads to the host through a directory that is open.
   void close_the_rest() {
     unsigned next = 0;
     for (;;) {
       unsigned keep = ~0u;
-      for (const int fd : {channel_, listener_, master_, slave_}) {
+      for (const int fd : {channel_, listener_}) {
         if (fd >= 0 && static_cast<unsigned>(fd) >= next && static_cast<unsigned>(fd) < keep) {
           keep = static_cast<unsigned>(fd);
         }
@@ -150,173 +123,58 @@ class Init {
   void report_ready() {
     InitReport report;
     report.kind = InitReport::kReady;
-    int fds[2];
-    std::size_t count = 0;
-    if (listener_ >= 0) fds[count++] = listener_;
-    if (master_ >= 0) fds[count++] = master_;
-    send(report, fds, count);
+    send(report, listener_);
     if (listener_ >= 0) ::close(listener_);
-    if (master_ >= 0) ::close(master_);
   }
 
-  // Reaps, and carries out orders, until the command has ended. The end of PID 1 is the end of
-  // every process of its namespace (pid_namespaces(7)).
+  // Starts commands as they are ordered, and reaps, until the monitor ends.
   [[noreturn]] void serve() {
     sigset_t child;
     ::sigemptyset(&child);
     ::sigaddset(&child, SIGCHLD);
-    const int children = ::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (children < 0) fail(InitReport::kCommand, "signalfd");
+    children_ = ::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (children_ < 0) fail(InitReport::kCommand, "signalfd");
     for (;;) {
-      pollfd events[2] = {{channel_, POLLIN, 0}, {children, POLLIN, 0}};
+      pollfd events[2] = {{channel_, POLLIN, 0}, {children_, POLLIN, 0}};
       if (::poll(events, 2, -1) < 0) continue;
-      if (events[1].revents != 0) {
-        signalfd_siginfo info;
-        while (::read(children, &info, sizeof info) > 0) continue;
-        reap();
-      }
+      if (events[1].revents != 0) reap();
       if (events[0].revents != 0) obey();
     }
   }
 
+  // Keepers that have ended, and what a killed one leaves behind.
+  void reap() {
+    signalfd_siginfo info;
+    while (::read(children_, &info, sizeof info) > 0) continue;
+    while (::waitpid(-1, nullptr, WNOHANG | __WALL) > 0) continue;
+  }
+
   void obey() {
     InitOrder order;
-    int fds[3] = {-1, -1, -1};
-    if (!receive(order, fds)) ::_exit(1);
-    switch (order.kind) {
-      case InitOrder::kBegin:
-        break;
-      case InitOrder::kStdio:
-        if (command_ == 0) start(fds);
-        break;
-      case InitOrder::kSignal:
-        if (command_ > 0) ::kill(-command_, order.value);
-        break;
+    int fds[kRunFds];
+    std::size_t count = 0;
+    if (!receive_order(channel_, order, fds, count)) ::_exit(1);
+    if (order.kind == InitOrder::kRun && count > kCommandFd) {
+      if (order.value != 0) Keeper(plan_, fds, count, children_, channel_).run();
+      start_keeper(fds, count);
     }
-    for (const int fd : fds) {
-      if (fd >= 0) ::close(fd);
-    }
+    for (std::size_t i = 0; i < count; ++i) ::close(fds[i]);
   }
 
-  void start(const int (&fds)[3]) {
-    int stdio[3];
-    for (int i = 0; i < 3; ++i) stdio[i] = plan_.terminal ? slave_ : fds[i];
-    if (stdio[0] < 0 || stdio[1] < 0 || stdio[2] < 0) {
-      errno = EBADF;
-      fail(InitReport::kCommand, "standard input, output and error");
+  // A copy of this process, so that no command of this sandbox can look into it either.
+  void start_keeper(const int (&fds)[kRunFds], std::size_t count) {
+    const pid_t keeper = ::fork();
+    if (keeper == 0) {
+      ::close(channel_);
+      Keeper(plan_, fds, count, children_, -1).run();
     }
-    executed_ = true;
-    command_ = spawn(stdio);
-    if (command_ < 0) fail(InitReport::kCommand, "fork");
-    if (slave_ >= 0) ::close(slave_);
-    if (!executed_) return;
+    if (keeper > 0) return;
     InitReport report;
-    report.kind = InitReport::kStarted;
-    send(report, nullptr, 0);
-  }
-
-  // vfork: nothing of this process is copied, and its return tells that the command was executed,
-  // or that `executed_`, which the child shares, says why not.
-  [[gnu::noinline]] pid_t spawn(const int (&stdio)[3]) {
-    const pid_t child = ::vfork();
-    if (child == 0) become_command(stdio);
-    return child;
-  }
-
-  [[noreturn]] void become_command(const int (&stdio)[3]) {
-    ::setsid();
-    if (plan_.terminal) ::ioctl(stdio[0], TIOCSCTTY, 0);
-    place(stdio);
-    if (::close_range(3, ~0u, 0) != 0) {
-      executed_ = false;
-      ::_exit(kNotExecutable);
-    }
-    for (const RlimitRule& rule : plan_.rlimits) lower_limit(rule);
-    for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    const int status = execute();
-    executed_ = false;
-    ::_exit(status);
-  }
-
-  // To 0, 1, 2, though each may already be one of them.
-  static void place(const int (&stdio)[3]) {
-    int high[3];
-    for (int i = 0; i < 3; ++i) high[i] = ::fcntl(stdio[i], F_DUPFD, 10);
-    for (int i = 0; i < 3; ++i) {
-      if (::dup2(high[i], i) < 0) ::_exit(kNotExecutable);
-    }
-  }
-
-  static void lower_limit(const RlimitRule& rule) {
-    rlimit limit{};
-    const auto resource = static_cast<__rlimit_resource_t>(rule.resource);
-    if (::getrlimit(resource, &limit) != 0) return;
-    limit.rlim_max = limit.rlim_max < rule.value ? limit.rlim_max : rule.value;
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(resource, &limit);
-  }
-
-  // The search of execvp(3). Returns the exit status of a shell that could not execute it.
-  int execute() {
-    int error = ENOENT;
-    for (const std::string& candidate : plan_.candidates) {
-      ::execve(candidate.c_str(), plan_.argv.data(), plan_.environment.data());
-      if (errno == ENOEXEC) {
-        // A script without "#!" belongs to the shell (POSIX, exec).
-        plan_.script_argv[1] = const_cast<char*>(candidate.c_str());
-        ::execve("/bin/sh", plan_.script_argv.data(), plan_.environment.data());
-      }
-      if (errno == ENOENT || errno == ENOTDIR) continue;
-      error = errno;
-      if (error != EACCES) break;
-    }
-    explain(error);
-    return error == ENOENT ? kNotFound : kNotExecutable;
-  }
-
-  void explain(int error) {
-    say("sharkcage: ");
-    say(plan_.argv[0]);
-    if (error == ENOENT) {
-      say(plan_.exec_any ? ": no such program in the sandbox\n"
-                         : ": no such program in the sandbox, or it is not approved\n");
-    } else if (error == EACCES) {
-      say(plan_.exec_any ? ": not executable\n" : ": not executable, or not approved\n");
-    } else {
-      say(": cannot be executed\n");
-    }
-  }
-
-  static void say(const char* text) {
-    if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
-  }
-
-  void reap() {
-    for (;;) {
-      int status = 0;
-      const pid_t pid = ::waitpid(-1, &status, WNOHANG | __WALL);
-      if (pid <= 0) return;
-      if (pid == command_) finish(status);
-    }
-  }
-
-  [[noreturn]] void finish(int status) {
-    rusage usage{};
-    ::getrusage(RUSAGE_CHILDREN, &usage);
-    const auto microseconds = [](const timeval& time) {
-      return static_cast<std::uint64_t>(time.tv_sec) * 1000000u +
-             static_cast<std::uint64_t>(time.tv_usec);
-    };
-    InitReport report;
-    report.kind = InitReport::kReturned;
-    report.value = status;
-    report.cpu_us = microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
-    report.max_rss = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
-    send(report, nullptr, 0);
-    ::_exit(0);
+    report.kind = InitReport::kFailed;
+    report.what = InitReport::kCommand;
+    report.error = errno;
+    std::strcpy(report.text, "fork");
+    send_report(fds[kCommandFd], report);
   }
 
   [[noreturn]] void fail(InitReport::What what, const char* text) {
@@ -325,53 +183,19 @@ class Init {
     report.what = what;
     report.error = errno;
     std::strncpy(report.text, text, sizeof report.text - 1);
-    send(report, nullptr, 0);
+    send(report, -1);
     ::_exit(1);
   }
 
-  void send(const InitReport& report, const int* fds, std::size_t count) {
-    iovec part{const_cast<InitReport*>(&report), sizeof report};
-    alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (count > 0) {
-      message.msg_control = control;
-      message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-      cmsghdr* header = CMSG_FIRSTHDR(&message);
-      header->cmsg_level = SOL_SOCKET;
-      header->cmsg_type = SCM_RIGHTS;
-      header->cmsg_len = CMSG_LEN(count * sizeof(int));
-      std::memcpy(CMSG_DATA(header), fds, count * sizeof(int));
-    }
-    // The monitor is gone: so is the sandbox.
-    if (::sendmsg(channel_, &message, MSG_NOSIGNAL) != sizeof report) ::_exit(1);
-  }
-
-  bool receive(InitOrder& order, int (&fds)[3]) {
-    iovec part{&order, sizeof order};
-    alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    if (::recvmsg(channel_, &message, MSG_CMSG_CLOEXEC) != sizeof order) return false;
-    const cmsghdr* header = CMSG_FIRSTHDR(&message);
-    if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-      const std::size_t bytes = header->cmsg_len - CMSG_LEN(0);
-      std::memcpy(fds, CMSG_DATA(header), bytes < sizeof fds ? bytes : sizeof fds);
-    }
-    return true;
+  // The monitor is gone: so is the sandbox.
+  void send(const InitReport& report, int fd) {
+    if (!send_report(channel_, report, fd)) ::_exit(1);
   }
 
   Plan& plan_;
   const int channel_;
   int listener_ = -1;
-  int master_ = -1;
-  int slave_ = -1;
-  pid_t command_ = 0;
-  volatile bool executed_ = false;
+  int children_ = -1;
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// PID 1 of a sandbox: builds it from the inside, starts the command, reaps everything.
+// PID 1 of a sandbox: builds it from the inside, starts commands, reaps everything.
 #pragma once
 
 #include "supervisor/sandbox/plan.h"

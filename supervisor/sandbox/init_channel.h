@@ -1,27 +1,35 @@
-// What the monitor and PID 1 of its sandbox say to each other, over a SOCK_SEQPACKET pair. Plain
-// structures: PID 1 cannot allocate. End of file means that the other one is dead.
+// What the monitor and the processes inside its sandbox say to each other, over SOCK_SEQPACKET
+// pairs: one with PID 1, and one with the keeper of each command. Plain structures: PID 1 and
+// keepers cannot allocate. End of file means that the other one is dead.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace sharkcage::sandbox {
 
 struct InitOrder {
   enum Kind : std::uint32_t {
-    kBegin,   // the id maps are written
-    kStdio,   // start the command; three descriptors, none with a terminal
-    kSignal,  // send signal `value` to the command's process group
+    kBegin,   // to PID 1: the id maps are written
+    kRun,     // to PID 1: start a command; descriptors: see RunFd. `value` 1: PID 1 ends with it
+    kSignal,  // to a keeper: send signal `value` to the command's process group
+    kEnd,     // to a keeper: end every process that comes from the command
   };
   Kind kind = kBegin;
   std::int32_t value = 0;
 };
 
+// The descriptors of kRun. The three of stdio are absent with a terminal.
+enum RunFd : std::size_t { kImageFd, kCommandFd, kStdinFd, kStdoutFd, kStderrFd, kRunFds };
+
 struct InitReport {
   enum Kind : std::uint32_t {
-    kReady,     // descriptors: listener if any, terminal if any
-    kStarted,   // the command was executed
+    kReady,     // of PID 1; descriptor: the listener, if any
+    kFailed,    // of PID 1: `what` failed with `error` at `text`; of a keeper: no command runs
+    kTerminal,  // descriptor: the master of the command's terminal
+    kStarted,   // the command was executed, as process `value`
     kReturned,  // the command ended with wait status `value`
-    kFailed,    // `what` failed with `error` at `text`
+    kOver,      // no process of the command is left, nor is its keeper
   };
   // Fixed, so that the monitor can tell what a failure means (remedies).
   enum What : std::uint32_t {
@@ -40,7 +48,7 @@ struct InitReport {
     kMask,
     kPivot,
     kWorkdir,
-    kTerminal,
+    kTerminalDevice,
     kDescriptors,
     kPrivileges,
     kLandlock,
@@ -55,5 +63,11 @@ struct InitReport {
   std::uint64_t max_rss = 0;
   char text[512] = {};
 };
+
+// Async-signal-safe. With at most one descriptor, or none (-1). False when the monitor is gone.
+bool send_report(int channel, const InitReport& report, int fd = -1);
+
+// Async-signal-safe. Fills `fds` with what came and sets `count`. False at the end of the monitor.
+bool receive_order(int channel, InitOrder& order, int (&fds)[kRunFds], std::size_t& count);
 
 }  // namespace sharkcage::sandbox

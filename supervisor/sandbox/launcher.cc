@@ -29,6 +29,7 @@ class Launcher {
  public:
   explicit Launcher(int socket) : socket_(socket) {
     std::tie(lifeline_, life_) = make_pipe();
+    reset_signals();
     block_signals();
     raise_descriptor_limit();
     make_room_for_groups();
@@ -49,6 +50,11 @@ class Launcher {
   }
 
  private:
+  // What a service manager or the supervisor ignores (SIGPIPE) would be ignored by every command.
+  static void reset_signals() {
+    for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
+  }
+
   // For good: neither a terminal's signals nor a stray one ends the launcher, its socket does. The
   // monitors and PID 1 inherit this; a command gets its own clean mask.
   void block_signals() {

@@ -23,8 +23,8 @@ namespace {
 
 constexpr std::size_t kMaxEvent = 64u << 10;
 
-UniqueFd memory_file(std::string_view content) {
-  UniqueFd file(::memfd_create("sharkcage-spec", MFD_CLOEXEC));
+UniqueFd memory_file(const char* name, std::string_view content) {
+  UniqueFd file(::memfd_create(name, MFD_CLOEXEC));
   if (!file) throw_errno("memfd_create");
   write_all(file.get(), content);
   if (::lseek(file.get(), 0, SEEK_SET) != 0) throw_errno("lseek");
@@ -71,15 +71,22 @@ Event failed_event(const Json& json) {
   return event;
 }
 
-// What a descriptor is tells it: the listener is a socket, the terminal is not.
-Event ready_event(const Json& json, std::vector<UniqueFd> fds) {
+Event plain_event(const std::string& name, const Json& json, std::vector<UniqueFd> fds) {
   Event event;
-  event.kind = Event::Kind::kReady;
-  event.controllers = json.value("controllers", std::vector<std::string>());
-  for (UniqueFd& fd : fds) {
-    struct stat status {};
-    if (::fstat(fd.get(), &status) != 0) throw_errno("fstat");
-    (S_ISSOCK(status.st_mode) ? event.listener : event.terminal) = std::move(fd);
+  if (name == "ready") {
+    event.kind = Event::Kind::kReady;
+    event.controllers = json.value("controllers", std::vector<std::string>());
+    if (!fds.empty()) event.listener = std::move(fds[0]);
+  } else if (name == "terminal" && fds.size() == 1) {
+    event.kind = Event::Kind::kTerminal;
+    event.terminal = std::move(fds[0]);
+  } else if (name == "started") {
+    event.kind = Event::Kind::kStarted;
+    event.pid = json.value("pid", 0);
+  } else if (name == "over") {
+    event.kind = Event::Kind::kOver;
+  } else {
+    throw UserError("a monitor sent a message that is no event");
   }
   return event;
 }
@@ -87,13 +94,11 @@ Event ready_event(const Json& json, std::vector<UniqueFd> fds) {
 Event event_of(const std::string& text, std::vector<UniqueFd> fds) {
   const Json json = Json::parse(text, nullptr, false);
   const std::string name = json.is_object() ? json.value("event", "") : "";
-  if (name == "ready") return ready_event(json, std::move(fds));
-  if (name == "returned") return returned_event(json);
-  if (name == "failed") return failed_event(json);
-  Event event;
-  event.kind = Event::Kind::kStarted;
-  if (name == "started") return event;
-  throw UserError("a monitor sent a message that is no event");
+  Event event = name == "returned" ? returned_event(json)
+                : name == "failed" ? failed_event(json)
+                                   : plain_event(name, json, std::move(fds));
+  event.command = json.value("id", std::uint64_t{0});
+  return event;
 }
 
 }  // namespace
@@ -131,7 +136,7 @@ Launcher::~Launcher() {
 }
 
 void Launcher::launch(const Spec& spec, int control) {
-  const UniqueFd file = memory_file(spec.encode());
+  const UniqueFd file = memory_file("sharkcage-spec", spec.encode());
   int fds[2];
   fds[kSpecFd] = file.get();
   fds[kControlFd] = control;
@@ -163,12 +168,25 @@ std::optional<Event> receive_event(int control) {
   return event_of(text, std::move(fds));
 }
 
-bool order_stdio(int control, std::span<const int> fds) {
-  return send_order(control, {{"order", "stdio"}}, fds);
+bool order_run(int control, const RunOrder& order, const Command& command,
+               std::span<const int> stdio) {
+  const UniqueFd image = memory_file("sharkcage-command", command.encode());
+  std::vector<int> fds = {image.get()};
+  fds.insert(fds.end(), stdio.begin(), stdio.end());
+  return send_order(control,
+                    {{"order", "run"},
+                     {"id", order.command},
+                     {"last", order.last},
+                     {"wall_ms", order.wall.count()}},
+                    fds);
 }
 
-bool order_signal(int control, int signal) {
-  return send_order(control, {{"order", "signal"}, {"signal", signal}});
+bool order_signal(int control, std::uint64_t command, int signal) {
+  return send_order(control, {{"order", "signal"}, {"id", command}, {"signal", signal}});
+}
+
+bool order_cancel(int control, std::uint64_t command, std::string_view reason) {
+  return send_order(control, {{"order", "cancel"}, {"id", command}, {"reason", reason}});
 }
 
 bool order_kill(int control, std::string_view reason) {

@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "common/fd.h"
+#include "supervisor/sandbox/command.h"
 #include "supervisor/sandbox/spec.h"
 
 namespace sharkcage::sandbox {
@@ -57,16 +59,20 @@ std::pair<UniqueFd, UniqueFd> make_control();
 
 struct Event {
   enum class Kind {
-    kReady,  // `listener` and `terminal` are set if the policy has a network, if one was asked for
+    kReady,     // `listener` is set if the policy has a network
+    kTerminal,  // `terminal` is set
     kStarted,   // the command was executed
     kReturned,  // the command has ended
-    kFailed,    // no command ran
+    kOver,      // no process of the command is left
+    kFailed,    // the command did not run; with `command` 0: the sandbox could not be made
     kEnded,     // end of file: nothing of the sandbox is left
   };
   Kind kind = Kind::kEnded;
 
-  UniqueFd listener;  // 127.0.0.1:18800 inside, listening, not blocking
-  UniqueFd terminal;  // the master of the command's terminal
+  std::uint64_t command = 0;  // which one, by the number in its RunOrder
+  UniqueFd listener;          // 127.0.0.1:18800 inside, listening, not blocking
+  UniqueFd terminal;          // the master of the command's terminal
+  pid_t pid = 0;              // kStarted: of the command's leader, as the sandbox numbers it
   // kReady: the control groups that limit the sandbox as a whole: "memory", "pids", or none.
   std::vector<std::string> controllers;
 
@@ -88,11 +94,22 @@ struct Event {
 // there are no more. Throws UserError for a message that is none, system_error.
 std::optional<Event> receive_event(int control);
 
+struct RunOrder {
+  std::uint64_t command = 1;          // its number: positive, used once in a sandbox
+  bool last = true;                   // the only command of its sandbox, which ends with it
+  std::chrono::milliseconds wall{0};  // time limit; 0: none
+};
+
 // Orders. A monitor that is gone is no error (its kEnded tells): they return false then. They may
-// be sent at any time after `launch`, "stdio" without waiting for kReady too.
-bool order_stdio(int control, std::span<const int> fds);  // three, or none with a terminal
-bool order_signal(int control, int signal);               // to the command's process group
-bool order_kill(int control, std::string_view reason);    // ends the sandbox at once
+// be sent at any time after `launch`, without waiting for kReady.
+// Starts `command`. `stdio`: three descriptors, or none with a terminal. Throws UserError for a
+// command that cannot be executed anywhere (Command::encode).
+bool order_run(int control, const RunOrder& order, const Command& command,
+               std::span<const int> stdio);
+bool order_signal(int control, std::uint64_t command, int signal);  // to its process group
+// Ends a command and everything that comes from it.
+bool order_cancel(int control, std::uint64_t command, std::string_view reason);
+bool order_kill(int control, std::string_view reason);  // ends the sandbox at once
 
 // Opens `source` without following any symbolic link, and describes what was found. Throws
 // UserError naming the path when it does not exist, has a link in it, or is neither a directory nor

@@ -8,6 +8,6 @@
 namespace sharkcage::sandbox {
 
 // The plan refers to strings of `spec` and `prepared`, which must outlive it. Throws UserError.
-Plan make_plan(Spec& spec, const Prepared& prepared);
+Plan make_plan(const Spec& spec, const Prepared& prepared);
 
 }  // namespace sharkcage::sandbox

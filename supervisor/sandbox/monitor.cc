@@ -7,18 +7,16 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <map>
-#include <optional>
 #include <system_error>
 
 #include "common/errors.h"
 #include "common/json.h"
 #include "supervisor/sandbox/cgroup.h"
+#include "supervisor/sandbox/commands.h"
 #include "supervisor/sandbox/failures.h"
 #include "supervisor/sandbox/identity.h"
 #include "supervisor/sandbox/init.h"
@@ -33,8 +31,6 @@ namespace {
 
 // Why a call was ended (exec.exit of the protocol): by no fault and no wish of its own.
 constexpr const char* kSupervisor = "supervisor";
-
-using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMaxSpec = 64u << 20;
 constexpr std::size_t kMaxOrder = 4096;
@@ -51,7 +47,13 @@ std::uint64_t namespaces() {
 class Monitor {
  public:
   Monitor(MonitorFds& fds, const Prepared& prepared, const std::string& group)
-      : fds_(fds), prepared_(prepared), group_name_(group) {}
+      : fds_(fds),
+        prepared_(prepared),
+        group_name_(group),
+        commands_({[this](const Json& event, const std::vector<UniqueFd>& passed) {
+                     tell(event, passed);
+                   },
+                   [this](const std::string& reason) { kill_init(reason); }}) {}
 
   // The story of a sandbox from outside. Throws Failed, UserError, system_error before it runs.
   void run() {
@@ -72,7 +74,8 @@ class Monitor {
       throw;
     }
     end_init();
-    if (!reported_) report_lost();
+    if (!ready_) throw Failed("the sandbox was ended before it was complete", 0, reason_);
+    commands_.close(reason_, usage_);
   }
 
  private:
@@ -154,30 +157,27 @@ class Monitor {
   // Until PID 1, and with it every process of the sandbox, is gone.
   void watch() {
     for (;;) {
-      pollfd events[4] = {{channel_.get(), POLLIN, 0},
-                          {pidfd_.get(), POLLIN, 0},
-                          {fds_.control.get(), POLLIN, 0},
-                          {fds_.lifeline.get(), POLLIN, 0}};
-      const int ready = ::poll(events, 4, milliseconds_left());
-      if (ready < 0 && errno != EINTR) throw_errno("poll");
-      if (ready == 0) kill_init("wall");
-      if (ready > 0 && events[0].revents != 0) hear_init();
-      if (ready > 0 && events[1].revents != 0) {
+      std::vector<pollfd> events = {{channel_.get(), POLLIN, 0},
+                                    {pidfd_.get(), POLLIN, 0},
+                                    {fds_.control.get(), POLLIN, 0},
+                                    {fds_.lifeline.get(), POLLIN, 0}};
+      commands_.add_to(events);
+      if (::poll(events.data(), events.size(), commands_.milliseconds_left()) < 0) {
+        if (errno != EINTR) throw_errno("poll");
+        continue;
+      }
+      // "ready" was sent before anything that a keeper says, but may have come after poll looked.
+      if (events[0].revents != 0 || !ready_) hear_init();
+      commands_.hear(events);
+      if (events[1].revents != 0) {
         // What PID 1 said before its end counts, and may have come since this poll began.
         while (hear_init()) continue;
         return;
       }
-      if (ready > 0 && events[2].revents != 0) obey();
-      if (ready > 0 && events[3].revents != 0) kill_init(kSupervisor);
+      if (events[2].revents != 0) obey();
+      if (events[3].revents != 0) kill_init(kSupervisor);
+      commands_.keep_time();
     }
-  }
-
-  // -1 as long as no limit runs.
-  int milliseconds_left() const {
-    if (!started_ || !reason_.empty() || spec_.policy.limits.wall.count() <= 0) return -1;
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-        *started_ + spec_.policy.limits.wall - Clock::now());
-    return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1 << 30));
   }
 
   // False when PID 1 has said nothing more.
@@ -187,35 +187,14 @@ class Monitor {
     const ssize_t size = recv_with_fds(channel_.get(), reinterpret_cast<char*>(&report),
                                        sizeof report, fds, MSG_DONTWAIT);
     if (size != sizeof report) return false;
-    switch (report.kind) {
-      case InitReport::kReady:
-        tell({{"event", "ready"}, {"controllers", controllers_}}, fds);
-        break;
-      case InitReport::kStarted:
-        tell({{"event", "started"}});
-        break;
-      case InitReport::kReturned:
-        tell_returned(report.value, report.cpu_us, report.max_rss);
-        break;
-      case InitReport::kFailed:
-        report.text[sizeof report.text - 1] = '\0';
-        throw Failed(Failure{report.what, report.error, report.text});
+    if (report.kind == InitReport::kReady) {
+      ready_ = true;
+      tell({{"event", "ready"}, {"controllers", controllers_}}, fds);
+    } else if (report.kind == InitReport::kFailed) {
+      report.text[sizeof report.text - 1] = '\0';
+      throw Failed(Failure{report.what, report.error, report.text});
     }
     return true;
-  }
-
-  void tell_returned(int status, std::uint64_t cpu_us, std::uint64_t max_rss) {
-    Json event = {
-        {"event", "returned"}, {"reason", reason_}, {"cpu_us", cpu_us}, {"max_rss", max_rss}};
-    const auto since = started_ ? Clock::now() - *started_ : Clock::duration::zero();
-    event["wall_us"] = std::chrono::duration_cast<std::chrono::microseconds>(since).count();
-    if (WIFSIGNALED(status)) {
-      event["signal"] = WTERMSIG(status);
-    } else {
-      event["exit"] = WEXITSTATUS(status);
-    }
-    reported_ = true;
-    tell(event);
   }
 
   void obey() {
@@ -228,22 +207,16 @@ class Monitor {
     text.resize(static_cast<std::size_t>(size));
     const Json order = Json::parse(text, nullptr, false);
     const std::string name = order.is_object() ? order.value("order", "") : "";
-    if (name == "stdio") {
-      give_stdio(fds);
+    const auto id = order.is_object() ? order.value("id", std::uint64_t{0}) : 0;
+    if (name == "run") {
+      if (!commands_.run(channel_.get(), order, std::move(fds))) kill_init(kSupervisor);
     } else if (name == "signal") {
-      order_init({InitOrder::kSignal, order.value("signal", 0)}, {});
+      commands_.signal(id, order.value("signal", 0));
+    } else if (name == "cancel") {
+      commands_.cancel(id, order.value("reason", ""));
     } else {
       kill_init(name == "kill" ? order.value("reason", "killed") : kSupervisor);
     }
-  }
-
-  void give_stdio(const std::vector<UniqueFd>& fds) {
-    if (started_) return;
-    if (fds.size() != (spec_.terminal.enabled ? 0u : 3u)) return kill_init(kSupervisor);
-    std::vector<int> numbers;
-    for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
-    started_ = Clock::now();
-    order_init({InitOrder::kStdio, 0}, numbers);
   }
 
   void kill_init(const std::string& reason) {
@@ -264,17 +237,6 @@ class Monitor {
     init_ = 0;
   }
 
-  // PID 1 was killed before it could tell how the command ended.
-  void report_lost() {
-    if (!started_) throw Failed("the sandbox was ended before its command started", 0, reason_);
-    if (reason_.empty()) reason_ = "the sandbox was killed, by its memory limit or from outside";
-    const auto microseconds = [](const timeval& time) {
-      return static_cast<std::uint64_t>(time.tv_sec * 1000000 + time.tv_usec);
-    };
-    tell_returned(SIGKILL, microseconds(usage_.ru_utime) + microseconds(usage_.ru_stime),
-                  static_cast<std::uint64_t>(usage_.ru_maxrss) * 1024);
-  }
-
   void tell(const Json& event, const std::vector<UniqueFd>& fds = {}) {
     std::vector<int> numbers;
     for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
@@ -292,10 +254,10 @@ class Monitor {
   pid_t init_ = 0;
   UniqueFd pidfd_;
   UniqueFd channel_;
-  std::optional<Clock::time_point> started_;  // stdio was handed over
-  std::string reason_;                        // why we killed it
-  bool reported_ = false;
+  bool ready_ = false;
+  std::string reason_;  // why we killed it
   rusage usage_{};
+  Commands commands_;
 };
 
 void tell_failed(int control, const std::string& what, int error, const std::string& remedy) {

@@ -63,9 +63,6 @@ struct Plan {
   std::int64_t become_gid = -1;
 
   bool network = false;  // a listening socket for the proxy is wanted
-  bool terminal = false;
-  unsigned short rows = 24;
-  unsigned short columns = 80;
 
   std::uint64_t landlock_handled = 0;  // 0: this kernel has no Landlock
   std::uint64_t landlock_scoped = 0;
@@ -73,14 +70,8 @@ struct Plan {
   std::vector<PathRule> landlock_rules;
 
   const std::vector<sock_filter>* filter = nullptr;
-  std::vector<RlimitRule> rlimits;
+  std::vector<RlimitRule> rlimits;  // of every command
   bool exec_any = false;
-
-  std::string workdir;
-  std::vector<std::string> candidates;  // paths to execute, in order
-  std::vector<char*> argv;              // null-terminated
-  std::vector<char*> script_argv;       // {"/bin/sh", candidate, arguments…}, null-terminated
-  std::vector<char*> environment;       // null-terminated
 
   std::deque<std::string> texts;  // what `Step::content` of synthesized files refers to
 };

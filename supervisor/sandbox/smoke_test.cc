@@ -65,19 +65,22 @@ struct Result {
 
 Spec spec_of(const Scratch& scratch, const Identity& identity) {
   Spec spec;
-  spec.call = "smoke-test";
   spec.identity = identity;
   spec.policy.skill = "agent";
   spec.policy.workspace = scratch.path();
   spec.policy.home = "/home/user";
   spec.policy.exec.any = true;
   spec.policy.hosts = {{"localhost", 1, true}};  // so that there is a listener
-  spec.policy.limits.wall = kTimeout;
   spec.paths.push_back(judge_path(scratch.path(), scratch.path(), Access::kReadWrite));
-  spec.argv = {"/bin/sh", "-c", kScript, "sh", scratch.file()};
-  spec.environment = {"PATH=/usr/bin:/bin"};
-  spec.workdir = scratch.path();
   return spec;
+}
+
+Command command_of(const Scratch& scratch) {
+  Command command;
+  command.argv = {"/bin/sh", "-c", kScript, "sh", scratch.file()};
+  command.environment = {"PATH=/usr/bin:/bin"};
+  command.workdir = scratch.path();
+  return command;
 }
 
 void record(Event& event, Result& result) {
@@ -92,7 +95,7 @@ void record(Event& event, Result& result) {
   }
 }
 
-Result run(Launcher& launcher, const Spec& spec) {
+Result run(Launcher& launcher, const Spec& spec, const Command& command) {
   Result result;
   auto [control, far] = make_control();
   launcher.launch(spec, far.get());
@@ -101,7 +104,7 @@ Result run(Launcher& launcher, const Spec& spec) {
   auto [input, unused] = make_pipe();
   unused.reset();
   const int fds[3] = {input.get(), theirs.get(), theirs.get()};
-  order_stdio(control.get(), fds);
+  order_run(control.get(), {.wall = kTimeout}, command, fds);
   theirs.reset();
   const auto deadline = Clock::now() + kTimeout;
   for (bool ended = false; !ended || output;) {
@@ -210,7 +213,7 @@ void report_limits(const Result& result, Report& report) {
 std::vector<Facility> smoke_test(Launcher& launcher, const Identity& identity,
                                  const std::string& directory) {
   const Scratch scratch(directory, identity);
-  const Result result = run(launcher, spec_of(scratch, identity));
+  const Result result = run(launcher, spec_of(scratch, identity), command_of(scratch));
   Report report(result);
   if (!result.failed.empty()) {
     report.add("sandbox", false, result.failed, result.remedy);

@@ -6,7 +6,7 @@
 namespace sharkcage::sandbox {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 Json path_to_json(const JudgedPath& path) {
   return {{"source", path.source},
@@ -35,20 +35,10 @@ JudgedPath path_from_json(const Json& value) {
 std::string Spec::encode() const {
   Json path_list = Json::array();
   for (const JudgedPath& path : paths) path_list.push_back(path_to_json(path));
-  const Json value = {{"version", kVersion},
-                      {"call", call},
-                      {"policy", policy.to_json()},
-                      {"uid", identity.uid},
-                      {"gid", identity.gid},
-                      {"name", identity.name},
-                      {"host_uid", identity.host_uid},
-                      {"paths", std::move(path_list)},
-                      {"argv", argv},
-                      {"environment", environment},
-                      {"workdir", workdir},
-                      {"terminal", terminal.enabled},
-                      {"rows", terminal.rows},
-                      {"columns", terminal.columns}};
+  const Json value = {{"version", kVersion},          {"policy", policy.to_json()},
+                      {"uid", identity.uid},          {"gid", identity.gid},
+                      {"name", identity.name},        {"host_uid", identity.host_uid},
+                      {"paths", std::move(path_list)}};
   std::string bytes;
   Json::to_cbor(value, bytes);
   return bytes;
@@ -59,20 +49,12 @@ Spec decode_spec(std::string_view bytes) {
     const Json value = Json::from_cbor(bytes.begin(), bytes.end());
     if (value.at("version") != kVersion) throw UserError("sandbox spec: unknown version");
     Spec spec;
-    value.at("call").get_to(spec.call);
     spec.policy = policy_from_json(value.at("policy"));
     value.at("uid").get_to(spec.identity.uid);
     value.at("gid").get_to(spec.identity.gid);
     value.at("name").get_to(spec.identity.name);
     value.at("host_uid").get_to(spec.identity.host_uid);
     for (const Json& path : value.at("paths")) spec.paths.push_back(path_from_json(path));
-    value.at("argv").get_to(spec.argv);
-    value.at("environment").get_to(spec.environment);
-    value.at("workdir").get_to(spec.workdir);
-    value.at("terminal").get_to(spec.terminal.enabled);
-    value.at("rows").get_to(spec.terminal.rows);
-    value.at("columns").get_to(spec.terminal.columns);
-    if (spec.argv.empty()) throw UserError("sandbox spec: no command");
     return spec;
   } catch (const Json::exception& error) {
     throw UserError(std::string("sandbox spec: ") + error.what());

@@ -5,6 +5,9 @@
 //   over the control socket that came with the launch message:
 //     monitor → supervisor: Event messages     supervisor → monitor: Order messages
 //   End of file of the control socket, on either side, ends the sandbox.
+//
+// A sandbox is made for a policy, an identity and judged paths. What runs in it are commands
+// (command.h), which are orders to its monitor, one after the other or several at once.
 #pragma once
 
 #include <sys/types.h>
@@ -21,7 +24,7 @@ namespace sharkcage::sandbox {
 // The port on 127.0.0.1 where every sandbox with a network finds its proxy.
 inline constexpr std::uint16_t kProxyPort = 18800;
 
-// Whose call it is and under which ids its commands run.
+// Whose calls they are and under which ids its commands run.
 struct Identity {
   uid_t uid = 0;  // the person's uid, outside
   gid_t gid = 0;
@@ -44,24 +47,13 @@ struct JudgedPath {
   ino_t inode = 0;
 };
 
-struct Terminal {
-  bool enabled = false;
-  unsigned rows = 24;
-  unsigned columns = 80;
-};
-
 struct Spec {
-  std::string call;  // for names of control groups and for messages
   Policy policy;
   Identity identity;
   std::vector<JudgedPath> paths;  // workspace, file grants, skills: parents before children
-  std::vector<std::string> argv;
-  std::vector<std::string> environment;  // NAME=value, complete
-  std::string workdir;
-  Terminal terminal;
 
-  // The binary form that the launcher reads (CBOR, because arguments, variables and paths are byte
-  // strings and need not be UTF-8).
+  // The binary form that the launcher reads (CBOR, because paths are byte strings and need not be
+  // UTF-8).
   std::string encode() const;
 };
 
@@ -74,25 +66,33 @@ inline constexpr std::string_view kLaunch = "launch";
 inline constexpr std::string_view kLaunchScoped = "launch scoped";
 // Its descriptors, in this order.
 enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
-// The stdio descriptors arrive in a second message on the control socket: an Order "stdio" with
-// exactly three descriptors, before which the monitor starts nothing.
 
-// Orders to the monitor (one JSON object a seqpacket):
-//   {"order": "stdio"}                 + 3 descriptors (none with a terminal)
-//   {"order": "signal", "signal": N}   to the command's process group
+// Orders to the monitor (one JSON object a seqpacket). N is the supervisor's number of a command,
+// positive and not used before in this sandbox.
+//   {"order": "run", "id": N, "last": B, "wall_ms": N}
+//                                      + the command's image (command.h) in a memfd
+//                                      + 3 descriptors for its stdio (none with a terminal)
+//       Starts a command. May be sent before "ready". "last": the sandbox ends when it returns,
+//       with everything that it left behind; it must then be the only command. "wall_ms" 0: no
+//       limit.
+//   {"order": "signal", "id": N, "signal": N}   to the command's process group
+//   {"order": "cancel", "id": N, "reason": "…"} ends the command and all processes that come from
+//       it; the sandbox with it where that cannot be made sure
 //   {"order": "kill", "reason": "…"}   ends the sandbox at once
 // Events from the monitor:
 //   {"event": "ready", "controllers": ["memory", "pids"]}
 //                                      + the proxy's listening socket if the policy has a network
-//                                      + the terminal's master if one was asked for, in that order
-//   {"event": "started"}               the command was executed (execve succeeded); absent when its
-//                                      program was not found (exit 127) or not executable (126)
-//   {"event": "returned", "exit": N | "signal": N, "reason": "wall" | "killed" | …,
+//   {"event": "terminal", "id": N}     + the master of the command's terminal, before "started"
+//   {"event": "started", "id": N, "pid": N}  the command was executed (execve succeeded) as the
+//       leader of session N inside; absent when its program was not found (exit 127) or not
+//       executable (126)
+//   {"event": "returned", "id": N, "exit": N | "signal": N, "reason": "wall" | "killed" | …,
 //    "wall_us": N, "cpu_us": N, "max_rss": BYTES}
-//   {"event": "failed", "what": "…", "errno": N, "remedy": "…"}   no command ran; the sandbox is
-//   gone
+//   {"event": "over", "id": N}         no process of the command is left (not for a last one: the
+//       end of the sandbox says so)
+//   {"event": "failed", "id": N, "what": "…", "errno": N, "remedy": "…"}   the command did not run;
+//       without an id: the sandbox could not be made, nothing ran, it is gone
 // "launcher_client.h" has functions for all of these.
-// After "returned" or "failed" the monitor closes the control socket when nothing of the sandbox is
-// left.
+// The monitor closes the control socket when nothing of the sandbox is left.
 
 }  // namespace sharkcage::sandbox

@@ -32,7 +32,6 @@ double since(Clock::time_point start) {
 
 Spec make_spec(const std::string& directory, bool scoped) {
   Spec spec;
-  spec.call = "bench";
   spec.policy.home = directory;
   spec.policy.workspace = directory;
   spec.policy.exec.any = !scoped;
@@ -42,20 +41,21 @@ Spec make_spec(const std::string& directory, bool scoped) {
   spec.identity.name = "bench";
   spec.identity.host_uid = ::geteuid() == 0 ? 1234567 : 0;
   spec.paths.push_back(judge_path(directory, directory, Access::kReadWrite));
-  spec.argv = {"/bin/true"};
-  spec.environment = {"PATH=/usr/bin:/bin"};
-  spec.workdir = directory;
   return spec;
 }
 
-Marks run(Launcher& launcher, const Spec& spec) {
+Command make_command(const std::string& directory) {
+  return {{"/bin/true"}, {"PATH=/usr/bin:/bin"}, directory, {}};
+}
+
+Marks run(Launcher& launcher, const Spec& spec, const Command& command) {
   Marks marks{};
   const auto start = Clock::now();
   auto [control, far] = make_control();
   launcher.launch(spec, far.get());
   far.reset();
   const int fds[3] = {0, 1, 2};
-  order_stdio(control.get(), fds);
+  order_run(control.get(), {}, command, fds);
   for (;;) {
     pollfd waiting{control.get(), POLLIN, 0};
     ::poll(&waiting, 1, -1);
@@ -97,10 +97,11 @@ int main(int argc, char** argv) {
   if (::mkdtemp(directory.data()) == nullptr) return 1;
   Launcher launcher = Launcher::start();
   const Spec spec = make_spec(directory, scoped);
-  run(launcher, spec);
+  const Command command = make_command(directory);
+  run(launcher, spec, command);
   std::vector<double> ready, started, returned, ended, spawned;
   for (int i = 0; i < rounds; ++i) {
-    const Marks marks = run(launcher, spec);
+    const Marks marks = run(launcher, spec, command);
     ready.push_back(marks.ready);
     started.push_back(marks.started);
     returned.push_back(marks.returned);

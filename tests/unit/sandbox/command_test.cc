@@ -55,13 +55,13 @@ TEST_P(Command, RunsAScriptWithoutInterpreterLineInTheShell) {
 
 TEST_P(Command, KeepsBytesThatAreNotText) {
   const std::string bytes = "\xff\xfe\x80 \x01";
-  Spec call = spec({"/bin/sh", "-c", "printf %s \"$1$VALUE\"", "sh", bytes});
+  Trial call = spec({"/bin/sh", "-c", "printf %s \"$1$VALUE\"", "sh", bytes});
   call.environment.push_back("VALUE=" + bytes);
   EXPECT_EQ(run(call).out, bytes + bytes);
 }
 
 TEST_P(Command, GetsExactlyItsEnvironment) {
-  Spec call = spec({"/usr/bin/env"});
+  Trial call = spec({"/usr/bin/env"});
   call.environment = {"B=2", "A=1"};
   EXPECT_EQ(run(call).out, "B=2\nA=1\n");
 }
@@ -71,7 +71,7 @@ TEST_P(Command, StartsInItsWorkingDirectory) {
 }
 
 TEST_P(Command, IsNotRunWithoutItsWorkingDirectory) {
-  Spec call = spec({"true"});
+  Trial call = spec({"true"});
   call.workdir = "/no/such/directory";
   const Outcome outcome = run(call);
   EXPECT_THAT(outcome.failed, HasSubstr("/no/such/directory")) << outcome.text();
@@ -93,9 +93,9 @@ TEST_P(Command, GetsSignals) {
   Call call(launcher(), spec({"bash", "-c",
                               "trap 'echo caught; exit 7' TERM; echo up; while :; do "
                               "read -t 0.05 < /dev/zero; done"}));
-  call.give_stdio();
+  call.start();
   call.wait_for_output("up");
-  ASSERT_TRUE(order_signal(call.control(), SIGTERM));
+  ASSERT_TRUE(call.signal(SIGTERM));
   const Outcome outcome = call.finish();
   EXPECT_EQ(outcome.exit, 7) << outcome.text();
   EXPECT_EQ(outcome.out, "up\ncaught\n");
@@ -107,7 +107,7 @@ TEST_P(Command, HasNoSignalBlockedOrIgnored) {
 }
 
 TEST_P(Command, EndsAtItsTimeLimitThoughItIgnoresSignals) {
-  Spec call = spec({"bash", "-c", "trap '' TERM INT HUP; echo up; while :; do :; done"});
+  Trial call = spec({"bash", "-c", "trap '' TERM INT HUP; echo up; while :; do :; done"});
   call.policy.limits.wall = 300ms;
   const Outcome outcome = run(call);
   EXPECT_EQ(outcome.signal, SIGKILL) << outcome.text();
@@ -117,7 +117,7 @@ TEST_P(Command, EndsAtItsTimeLimitThoughItIgnoresSignals) {
 
 TEST_P(Command, EndsWhenItIsKilled) {
   Call call(launcher(), spec({"sleep", "1000"}));
-  call.give_stdio();
+  call.start();
   call.wait_for(Event::Kind::kStarted);
   ASSERT_TRUE(order_kill(call.control(), "cancelled"));
   const Outcome outcome = call.finish();
@@ -140,38 +140,38 @@ TEST_P(Command, IsMeasured) {
 }
 
 TEST_P(Command, IsHeldToItsLimits) {
-  Spec call = spec({"bash", "-c", "ulimit -n; ulimit -u; ulimit -c; ulimit -Hn"});
+  Trial call = spec({"bash", "-c", "ulimit -n; ulimit -u; ulimit -c; ulimit -Hn"});
   call.policy.limits.open_files = 100;
   call.policy.limits.pids = 50;
   EXPECT_EQ(run(call).out, "100\n50\n0\n100\n");
 }
 
 TEST_P(Command, CannotForkBeyondItsLimitOfProcesses) {
-  Spec call = spec({"bash", "-c", "for i in {1..40}; do sleep 100 & done; echo end"});
+  Trial call = spec({"bash", "-c", "for i in {1..40}; do sleep 100 & done; echo end"});
   call.policy.limits.pids = 20;
   const Outcome outcome = run(call);
   EXPECT_THAT(outcome.err, HasSubstr("fork")) << outcome.text();
 }
 
 TEST_P(Command, CannotFillMoreThanItsLimitOfTmp) {
-  Spec call = spec({"bash", "-c", "head -c 3000000 /dev/zero > /tmp/a; wc -c < /tmp/a"});
+  Trial call = spec({"bash", "-c", "head -c 3000000 /dev/zero > /tmp/a; wc -c < /tmp/a"});
   call.policy.limits.tmp = 1 << 20;
   EXPECT_THAT(run(call).out, HasSubstr("1048576"));
 }
 
 TEST_P(Command, HasATerminalOfItsOwn) {
-  Spec call_spec = spec({"bash", "-c",
-                         "tty; stty size; test -t 0 && test -t 1 && test -t 2 && "
-                         "echo typed > /dev/tty"});
+  Trial call_spec = spec({"bash", "-c",
+                          "tty; stty size; test -t 0 && test -t 1 && test -t 2 && "
+                          "echo typed > /dev/tty"});
   call_spec.terminal = {true, 33, 101};
   Call call(launcher(), call_spec);
-  const Event ready = call.wait_for(Event::Kind::kReady);
-  ASSERT_TRUE(ready.terminal);
-  ASSERT_TRUE(order_stdio(call.control(), {}));
+  call.start_on_terminal();
+  const Event terminal = call.wait_for(Event::Kind::kTerminal);
+  ASSERT_TRUE(terminal.terminal);
   std::string shown;
   char block[1024];
   // EIO is the end of a terminal.
-  for (ssize_t got; (got = ::read(ready.terminal.get(), block, sizeof block)) > 0;) {
+  for (ssize_t got; (got = ::read(terminal.terminal.get(), block, sizeof block)) > 0;) {
     shown.append(block, static_cast<std::size_t>(got));
   }
   EXPECT_EQ(shown, "/dev/pts/0\r\n33 101\r\ntyped\r\n");
@@ -179,20 +179,20 @@ TEST_P(Command, HasATerminalOfItsOwn) {
 }
 
 TEST_P(Command, IsInterruptedByItsTerminal) {
-  Spec call_spec = spec({"bash", "-c",
-                         "trap 'echo interrupted; exit 5' INT; echo up; while :; do "
-                         "read -t 0.05 < /dev/zero; done"});
+  Trial call_spec = spec({"bash", "-c",
+                          "trap 'echo interrupted; exit 5' INT; echo up; while :; do "
+                          "read -t 0.05 < /dev/zero; done"});
   call_spec.terminal.enabled = true;
   Call call(launcher(), call_spec);
-  const Event ready = call.wait_for(Event::Kind::kReady);
-  ASSERT_TRUE(order_stdio(call.control(), {}));
+  call.start_on_terminal();
+  const Event terminal = call.wait_for(Event::Kind::kTerminal);
   std::string shown;
   char block[1024];
   bool typed = false;
-  for (ssize_t got; (got = ::read(ready.terminal.get(), block, sizeof block)) > 0;) {
+  for (ssize_t got; (got = ::read(terminal.terminal.get(), block, sizeof block)) > 0;) {
     shown.append(block, static_cast<std::size_t>(got));
     if (!typed && shown.find("up") != std::string::npos) {
-      typed = ::write(ready.terminal.get(), "\x03", 1) == 1;
+      typed = ::write(terminal.terminal.get(), "\x03", 1) == 1;
     }
   }
   EXPECT_THAT(shown, HasSubstr("interrupted"));
@@ -203,15 +203,15 @@ TEST_P(Command, HasAListenerForItsProxyOnlyWithANetwork) {
   const std::string probe = "exec 3<>/dev/tcp/127.0.0.1/18800 && echo connected";
   Call without(launcher(), spec({"bash", "-c", probe}));
   EXPECT_FALSE(without.wait_for(Event::Kind::kReady).listener);
-  without.give_stdio();
+  without.start();
   EXPECT_THAT(without.finish().out, Not(HasSubstr("connected")));
 
-  Spec networked = spec({"bash", "-c", probe + "; read -r answer <&3; echo $answer"});
+  Trial networked = spec({"bash", "-c", probe + "; read -r answer <&3; echo $answer"});
   networked.policy.hosts = {{"example.org", 443, false}};
   Call with(launcher(), networked);
   const Event ready = with.wait_for(Event::Kind::kReady);
   ASSERT_TRUE(ready.listener);
-  with.give_stdio();
+  with.start();
   with.wait_for_output("connected");
   const UniqueFd peer(::accept4(ready.listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   ASSERT_TRUE(peer);

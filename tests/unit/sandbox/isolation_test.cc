@@ -46,7 +46,7 @@ TEST_P(Isolation, ShowsAGrantBelowVarTmp) {
   std::string path = "/var/tmp/sharkcage-grant-XXXXXX";
   ASSERT_NE(::mkdtemp(path.data()), nullptr);
   give_to_person(path);
-  Spec granted = spec({"/bin/sh", "-c", "echo here > " + path + "/made && ls -A /var/tmp /tmp"});
+  Trial granted = spec({"/bin/sh", "-c", "echo here > " + path + "/made && ls -A /var/tmp /tmp"});
   grant(granted, path, Access::kReadWrite);
   const Outcome outcome = run(granted);
   EXPECT_EQ(outcome.exit, 0) << outcome.text();
@@ -122,7 +122,7 @@ TEST_P(Isolation, HasItsOwnNamespaces) {
 }
 
 TEST_P(Isolation, IsNeverRoot) {
-  Spec call = spec({"bash", "-c", "id -u; id -G; cat /proc/self/uid_map"});
+  Trial call = spec({"bash", "-c", "id -u; id -G; cat /proc/self/uid_map"});
   const std::string id = std::to_string(person_uid());
   EXPECT_THAT(run(call).out, HasSubstr(id + "\n"));
   EXPECT_THAT(run(call).out, Not(HasSubstr("\n0\n")));
@@ -131,7 +131,7 @@ TEST_P(Isolation, IsNeverRoot) {
 
 TEST_P(Isolation, RunsRootsCallsUnderAnotherUser) {
   if (!privileged()) GTEST_SKIP() << "a user install runs as the person";
-  Spec call = spec({"bash", "-c", "id -u; id -un; id -G; touch made; stat -c %u made"});
+  Trial call = spec({"bash", "-c", "id -u; id -un; id -G; touch made; stat -c %u made"});
   call.identity.uid = 0;
   call.identity.gid = 0;
   call.identity.name = "root";
@@ -155,9 +155,9 @@ TEST_P(Isolation, KeepsTheOwnerOfTheWorkspace) {
 
 TEST_P(Isolation, CannotWriteThroughAReadOnlyGrant) {
   const std::string file = write("home/data/file", "old");
-  Spec call = spec({"bash", "-c",
-                    "cat " + file + "; echo new > " + file + "; rm -f " + file + "; touch " +
-                        home_ + "/data/x; chmod 777 " + file});
+  Trial call = spec({"bash", "-c",
+                     "cat " + file + "; echo new > " + file + "; rm -f " + file + "; touch " +
+                         home_ + "/data/x; chmod 777 " + file});
   grant(call, home_ + "/data", Access::kReadOnly);
   EXPECT_EQ(run(call).out, "old");
   EXPECT_TRUE(fs::exists(file));
@@ -167,7 +167,7 @@ TEST_P(Isolation, CannotWriteThroughAReadOnlyGrant) {
 TEST_P(Isolation, GrantsASingleFile) {
   const std::string file = write("home/data/file", "text");
   write("home/data/other", "canary");
-  Spec call = spec({"bash", "-c", "cat " + file + "; ls " + home_ + "/data"});
+  Trial call = spec({"bash", "-c", "cat " + file + "; ls " + home_ + "/data"});
   grant(call, file, Access::kReadOnly);
   EXPECT_EQ(run(call).out, "textfile\n");
 }
@@ -177,8 +177,9 @@ TEST_P(Isolation, HidesProtectedPathsInsideAGrant) {
   const std::string file = write("home/workspace/token", "canary");
   write("home/workspace/kept/target", "canary");
   fs::create_symlink("workspace/kept", home_ + "/.link");
-  Spec call = spec({"bash", "-c",
-                    "cat .env/key token kept/target; ls .env kept; mv .env moved; chmod 700 .env"});
+  Trial call =
+      spec({"bash", "-c",
+            "cat .env/key token kept/target; ls .env kept; mv .env moved; chmod 700 .env"});
   call.policy.hidden = {workspace_ + "/.env", file, home_ + "/.link", workspace_ + "/missing"};
   const Outcome outcome = run(call);
   EXPECT_EQ(outcome.out, "") << outcome.text();
@@ -188,9 +189,9 @@ TEST_P(Isolation, HidesProtectedPathsInsideAGrant) {
 // What is hidden by its path stays hidden only as long as no command can give it another.
 TEST_P(Isolation, KeepsProtectedPathsWhereTheyAre) {
   const std::string secret = write("home/workspace/conf/deep/key", "canary");
-  Spec call = spec({"bash", "-c",
-                    "mv conf moved; mv conf/deep conf/moved; rm -r conf 2>/dev/null; "
-                    "touch conf/deep/new && mv conf/deep/new conf/deep/kept"});
+  Trial call = spec({"bash", "-c",
+                     "mv conf moved; mv conf/deep conf/moved; rm -r conf 2>/dev/null; "
+                     "touch conf/deep/new && mv conf/deep/new conf/deep/kept"});
   call.policy.hidden = {secret};
   const Outcome outcome = run(call);
   EXPECT_EQ(outcome.exit, 0) << outcome.text();
@@ -199,10 +200,10 @@ TEST_P(Isolation, KeepsProtectedPathsWhereTheyAre) {
 
 TEST_P(Isolation, HidesProtectedPathsBelowADirectoryThatWasClosed) {
   const std::string secret = write("home/workspace/conf/key", "canary");
-  Spec closing = spec({"chmod", "0", "conf"});
+  Trial closing = spec({"chmod", "0", "conf"});
   closing.policy.hidden = {secret};
   EXPECT_EQ(run(closing).exit, 0);
-  Spec opening = spec({"bash", "-c", "chmod 755 conf; cat conf/key; ls -l conf"});
+  Trial opening = spec({"bash", "-c", "chmod 755 conf; cat conf/key; ls -l conf"});
   opening.policy.hidden = {secret};
   const Outcome outcome = run(opening);
   EXPECT_THAT(outcome.out, Not(HasSubstr("canary"))) << outcome.text();
@@ -214,7 +215,7 @@ TEST_P(Isolation, HasNoFilesInMemoryToRunWhereProgramsAreScoped) {
   const std::string script = "$n = 'x'; for (0, 8) { print syscall(" +
                              std::to_string(SYS_memfd_create) +
                              ", $n, $_), ' ', $!{EACCES} ? 1 : 0, ' ' }";
-  Spec call = spec({"perl", "-e", script});
+  Trial call = spec({"perl", "-e", script});
   const Outcome outcome = run(scoped(call, {"/usr/bin/perl"}));
   EXPECT_EQ(outcome.out, "-1 1 -1 1 ") << outcome.text();
 }
@@ -231,10 +232,10 @@ TEST_P(Isolation, LoadsNoLineDiscipline) {
 TEST_P(Isolation, StartsInNoDirectoryThatAnybodyElseHasOpen) {
   const UniqueFd host(::open("/", O_PATH | O_DIRECTORY));  // goes on to the launcher
   Launcher own = own_launcher();
-  Spec spec = this->spec({"stat", "-c", "%n", "var/lib"});
+  Trial spec = this->spec({"stat", "-c", "%n", "var/lib"});
   spec.workdir = "/proc/self/fd/" + std::to_string(host.get());
   Call call(own, spec);
-  call.give_stdio();
+  call.start();
   const Outcome outcome = call.finish();
   EXPECT_EQ(outcome.out, "") << outcome.text();
   EXPECT_THAT(outcome.failed, HasSubstr("working directory")) << outcome.text();
@@ -243,7 +244,7 @@ TEST_P(Isolation, StartsInNoDirectoryThatAnybodyElseHasOpen) {
 TEST_P(Isolation, RefusesAGrantThatWasReplaced) {
   write("home/data/file", "approved");
   write("home/secret/file", "canary");
-  Spec call = spec({"cat", home_ + "/data/file"});
+  Trial call = spec({"cat", home_ + "/data/file"});
   grant(call, home_ + "/data", Access::kReadOnly);
   fs::rename(home_ + "/data", home_ + "/was");
   fs::rename(home_ + "/secret", home_ + "/data");
@@ -261,7 +262,7 @@ TEST_P(Isolation, RefusesAGrantThatWasReplaced) {
 TEST_P(Isolation, MakesNoMountpointThroughALinkInTheWorkspace) {
   write("home/elsewhere/file", "text");
   fs::create_symlink("../elsewhere", workspace_ + "/skills");
-  Spec call = spec({"true"});
+  Trial call = spec({"true"});
   call.paths.push_back(
       judge_path(home_ + "/elsewhere", workspace_ + "/skills/made", Access::kReadOnly));
   EXPECT_FALSE(run(call).failed.empty());
@@ -270,7 +271,7 @@ TEST_P(Isolation, MakesNoMountpointThroughALinkInTheWorkspace) {
 
 TEST_P(Isolation, RefusesGrantsOverTheSystem) {
   for (const char* target : {"/", "/usr", "/etc", "/proc/x", "/dev/x", "/sys"}) {
-    Spec call = spec({"true"});
+    Trial call = spec({"true"});
     call.paths.push_back(judge_path(workspace_, target, Access::kReadWrite));
     EXPECT_THAT(run(call).failed, HasSubstr("cannot be shown")) << target;
   }
@@ -298,7 +299,7 @@ TEST_P(Isolation, HoldsNothingThatTellsOfOtherSandboxes) {
   Call other(launcher(), spec({"bash", "-c",
                                "echo canary > /tmp/mine; echo canary > /dev/shm/mine; "
                                "echo up; read"}));
-  other.give_stdio();
+  other.start();
   other.wait_for_output("up");
   EXPECT_EQ(shell("cat /tmp/mine /dev/shm/mine; ls /dev/shm").out, "");
   other.finish();

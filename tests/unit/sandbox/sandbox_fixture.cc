@@ -81,18 +81,22 @@ std::string Outcome::text() const {
   return text + "stdout: " + out + "\nstderr: " + err;
 }
 
-Call::Call(Launcher& launcher, const Spec& spec) {
+Call::Call(Launcher& launcher, const Trial& trial) : trial_(trial) {
   auto [near, far] = make_control();
   control_ = std::move(near);
-  launcher.launch(spec, far.get());
+  launcher.launch(trial, far.get());
 }
 
-void Call::give_stdio(const std::string& input) {
+void Call::start_on_terminal() {
+  order_run(control_.get(), {kCommand, true, trial_.policy.limits.wall}, trial_, {});
+}
+
+void Call::start(const std::string& input) {
   auto [in_read, in_write] = make_pipe();
   auto [out_read, out_write] = make_pipe();
   auto [err_read, err_write] = make_pipe();
   const int fds[3] = {in_read.get(), out_write.get(), err_write.get()};
-  order_stdio(control_.get(), fds);
+  order_run(control_.get(), {kCommand, true, trial_.policy.limits.wall}, trial_, fds);
   // The tests' inputs fit a pipe.
   if (!input.empty()) write_all(in_write.get(), input);
   out_ = std::move(out_read);
@@ -118,6 +122,9 @@ void Call::record(Event event) {
     case Event::Kind::kFailed:
       outcome_.failed = event.what;
       outcome_.remedy = event.remedy;
+      break;
+    case Event::Kind::kTerminal:
+    case Event::Kind::kOver:
       break;
     case Event::Kind::kEnded:
       ended_ = true;
@@ -202,9 +209,8 @@ Launcher& Sandbox::launcher() {
   return *launcher;
 }
 
-Spec Sandbox::spec(std::vector<std::string> argv) const {
-  Spec spec;
-  spec.call = "test";
+Trial Sandbox::spec(std::vector<std::string> argv) const {
+  Trial spec;
   spec.policy.skill = "agent";
   spec.policy.workspace = workspace_;
   spec.policy.home = home_;
@@ -220,7 +226,7 @@ Spec Sandbox::spec(std::vector<std::string> argv) const {
   return spec;
 }
 
-Spec& Sandbox::scoped(Spec& spec, std::vector<std::string> programs) {
+Trial& Sandbox::scoped(Trial& spec, std::vector<std::string> programs) {
   spec.policy.exec.any = false;
   spec.policy.exec.programs = std::move(programs);
   std::sort(spec.policy.exec.programs.begin(), spec.policy.exec.programs.end());
@@ -231,14 +237,14 @@ void Sandbox::grant(Spec& spec, const std::string& path, Access access) const {
   spec.paths.push_back(judge_path(path, path, access));
 }
 
-Outcome Sandbox::run(const Spec& spec, const std::string& input) {
-  Call call(launcher(), spec);
-  call.give_stdio(input);
+Outcome Sandbox::run(const Trial& trial, const std::string& input) {
+  Call call(launcher(), trial);
+  call.start(input);
   return call.finish();
 }
 
-::testing::AssertionResult Sandbox::holds(const Spec& spec) {
-  const Outcome outcome = run(spec);
+::testing::AssertionResult Sandbox::holds(const Trial& trial) {
+  const Outcome outcome = run(trial);
   if (outcome.exit == 0) return ::testing::AssertionSuccess() << outcome.text();
   return ::testing::AssertionFailure() << outcome.text();
 }

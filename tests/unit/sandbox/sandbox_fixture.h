@@ -22,6 +22,9 @@ enum class Install { kPrivileged, kUser };
 std::vector<Install> installs();
 std::string name_of(const ::testing::TestParamInfo<Install>& info);
 
+// A sandbox and the one command that is to run in it. Its time limit is the policy's.
+struct Trial : Spec, Command {};
+
 struct Outcome {
   bool ready = false;
   bool started = false;
@@ -42,25 +45,30 @@ struct Outcome {
 // One call under way.
 class Call {
  public:
-  Call(Launcher& launcher, const Spec& spec);
+  Call(Launcher& launcher, const Trial& trial);
 
   // Waits for the next event of this kind and returns it; what comes before is recorded. Fails the
   // test when it does not come.
   Event wait_for(Event::Kind kind);
-  // Hands over pipes (an empty standard input unless `input` is set) or, with a terminal, nothing.
-  void give_stdio(const std::string& input = "");
+  // Starts the trial's command, with pipes: an empty standard input unless `input` is set.
+  void start(const std::string& input = "");
+  // Starts it with a terminal.
+  void start_on_terminal();
   // Reads until everything has ended.
   Outcome finish();
 
   int control() const { return control_.get(); }
+  bool signal(int number) { return order_signal(control_.get(), kCommand, number); }
   void hang_up() { control_.reset(); }
   // Reads standard output until `marker` has appeared.
   void wait_for_output(const std::string& marker);
 
  private:
+  static constexpr std::uint64_t kCommand = 1;
   bool pump(std::chrono::steady_clock::time_point deadline);
   void record(Event event);
 
+  const Trial trial_;
   UniqueFd control_;
   UniqueFd out_;
   UniqueFd err_;
@@ -79,17 +87,17 @@ class Sandbox : public ::testing::TestWithParam<Install> {
   // A launcher of this test's own, for tests that kill it.
   Launcher own_launcher() const;
 
-  // A spec with a workspace (working directory), a private home, any program.
-  Spec spec(std::vector<std::string> argv) const;
-  static Spec& scoped(Spec& spec, std::vector<std::string> programs);
+  // A trial with a workspace (working directory), a private home, any program.
+  Trial spec(std::vector<std::string> argv) const;
+  static Trial& scoped(Trial& trial, std::vector<std::string> programs);
   void grant(Spec& spec, const std::string& path, Access access) const;
 
-  Outcome run(const Spec& spec, const std::string& input = "");
+  Outcome run(const Trial& trial, const std::string& input = "");
   Outcome shell(const std::string& line) { return run(spec({"/bin/bash", "-c", line})); }
 
   // Succeeds when the line exits with 0; the message holds its output.
   ::testing::AssertionResult holds(const std::string& line);
-  ::testing::AssertionResult holds(const Spec& spec);
+  ::testing::AssertionResult holds(const Trial& trial);
 
   // The person whose files these are.
   uid_t person_uid() const;

@@ -1,0 +1,228 @@
+#include "supervisor/sandbox/commands.h"
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+#include "common/errors.h"
+#include "supervisor/sandbox/failures.h"
+
+namespace sharkcage::sandbox {
+namespace {
+
+constexpr const char* kWall = "wall";
+constexpr const char* kKilled = "the sandbox was killed, by its memory limit or from outside";
+constexpr const char* kKeeperLost =
+    "the process that keeps the command was killed, by the sandbox's memory limit or from inside";
+// A keeper ends what belongs to its command within a second, or ends itself.
+constexpr std::chrono::milliseconds kEndPatience{1500};
+
+std::uint64_t microseconds(const timeval& time) {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000u +
+         static_cast<std::uint64_t>(time.tv_usec);
+}
+
+// More descriptors than `send_with_fds` sends in one message.
+bool send_run(int init, const InitOrder& order, const std::vector<int>& fds) {
+  iovec part{const_cast<InitOrder*>(&order), sizeof order};
+  alignas(cmsghdr) char control[CMSG_SPACE(kRunFds * sizeof(int))] = {};
+  const std::size_t bytes = fds.size() * sizeof(int);
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = CMSG_SPACE(bytes);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(bytes);
+  std::memcpy(CMSG_DATA(header), fds.data(), bytes);
+  return ::sendmsg(init, &message, MSG_NOSIGNAL) == sizeof order;
+}
+
+}  // namespace
+
+bool Commands::run(int init, const Json& order, std::vector<UniqueFd> fds) {
+  Command command;
+  command.id = order.value("id", std::uint64_t{0});
+  command.last = order.value("last", false);
+  // The image, and stdio unless there is a terminal.
+  const bool complete = command.id != 0 && (fds.size() == 1 || fds.size() == 4);
+  if (!complete || full_ || (command.last && any_) || find(command.id) != nullptr) return false;
+  auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
+  std::vector<int> numbers = {fds[0].get(), theirs.get()};
+  for (std::size_t i = 1; i < fds.size(); ++i) numbers.push_back(fds[i].get());
+  const std::chrono::milliseconds wall(order.value("wall_ms", std::int64_t{0}));
+  command.channel = std::move(ours);
+  command.started = Clock::now();
+  if (wall.count() > 0) command.deadline = command.started + wall;
+  any_ = true;
+  full_ = command.last;
+  // A PID 1 that is gone is told by its pidfd.
+  send_run(init, {InitOrder::kRun, command.last ? 1 : 0}, numbers);
+  commands_.push_back(std::move(command));
+  return true;
+}
+
+void Commands::signal(std::uint64_t id, int number) {
+  Command* command = find(id);
+  if (command != nullptr && !command->returned) order(*command, {InitOrder::kSignal, number});
+}
+
+void Commands::cancel(std::uint64_t id, const std::string& reason) {
+  Command* command = find(id);
+  if (command == nullptr || command->over) return;
+  if (command->reason.empty()) command->reason = reason.empty() ? "killed" : reason;
+  if (command->last) return hooks_.end_sandbox(command->reason);
+  if (std::exchange(command->ending, true)) return;
+  command->deadline = Clock::now() + kEndPatience;
+  order(*command, {InitOrder::kEnd, 0});
+}
+
+void Commands::add_to(std::vector<pollfd>& events) const {
+  for (const Command& command : commands_) {
+    if (command.channel) events.push_back({command.channel.get(), POLLIN, 0});
+  }
+}
+
+void Commands::hear(const std::vector<pollfd>& events) {
+  for (const pollfd& event : events) {
+    if (event.revents == 0) continue;
+    const auto command =
+        std::find_if(commands_.begin(), commands_.end(),
+                     [&](const Command& known) { return known.channel.get() == event.fd; });
+    if (command == commands_.end()) continue;
+    while (hear(*command)) continue;
+  }
+  commands_.remove_if([](const Command& command) { return command.over; });
+}
+
+int Commands::milliseconds_left() const {
+  auto next = Clock::time_point::max();
+  for (const Command& command : commands_) next = std::min(next, command.deadline);
+  if (next == Clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
+  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 1 << 30));
+}
+
+void Commands::keep_time() {
+  const auto now = Clock::now();
+  for (Command& command : commands_) {
+    if (command.deadline > now) continue;
+    command.deadline = Clock::time_point::max();
+    // Its keeper could not end everything in time: it was stopped, or the command forks faster.
+    if (command.ending) return hooks_.end_sandbox(command.reason);
+    cancel(command.id, kWall);
+  }
+}
+
+void Commands::close(const std::string& reason, const rusage& usage) {
+  closed_ = true;
+  for (Command& command : commands_) {
+    while (command.channel && hear(command)) continue;
+    if (command.returned || command.over) continue;
+    if (command.reason.empty()) command.reason = reason.empty() ? kKilled : reason;
+    // Of the only command, what PID 1 and all of its children used is known; of several it is not.
+    const bool measured = command.last;
+    tell_returned(command, SIGKILL,
+                  measured ? microseconds(usage.ru_utime) + microseconds(usage.ru_stime) : 0,
+                  measured ? static_cast<std::uint64_t>(usage.ru_maxrss) * 1024 : 0);
+  }
+}
+
+Commands::Command* Commands::find(std::uint64_t id) {
+  const auto found = std::find_if(commands_.begin(), commands_.end(),
+                                  [id](const Command& command) { return command.id == id; });
+  return found == commands_.end() ? nullptr : &*found;
+}
+
+// False when its keeper has said nothing more.
+bool Commands::hear(Command& command) {
+  InitReport report;
+  std::vector<UniqueFd> fds;
+  const ssize_t size = recv_with_fds(command.channel.get(), reinterpret_cast<char*>(&report),
+                                     sizeof report, fds, MSG_DONTWAIT);
+  if (size < 0 && errno == EAGAIN) return false;
+  if (size == sizeof report) {
+    on_report(command, report, fds);
+    return true;
+  }
+  command.channel.reset();
+  if (!command.over) lost(command);
+  return false;
+}
+
+void Commands::on_report(Command& command, InitReport& report, const std::vector<UniqueFd>& fds) {
+  switch (report.kind) {
+    case InitReport::kTerminal:
+      hooks_.tell({{"event", "terminal"}, {"id", command.id}}, fds);
+      break;
+    case InitReport::kStarted:
+      hooks_.tell({{"event", "started"}, {"id", command.id}, {"pid", report.value}}, {});
+      break;
+    case InitReport::kReturned:
+      tell_returned(command, report.value, report.cpu_us, report.max_rss);
+      break;
+    case InitReport::kFailed:
+      tell_failed(command, report);
+      break;
+    case InitReport::kOver:
+      command.over = true;
+      command.deadline = Clock::time_point::max();
+      hooks_.tell({{"event", "over"}, {"id", command.id}}, {});
+      break;
+    case InitReport::kReady:
+      break;
+  }
+}
+
+void Commands::tell_returned(Command& command, int status, std::uint64_t cpu_us,
+                             std::uint64_t max_rss) {
+  const auto since = Clock::now() - command.started;
+  Json event = {{"event", "returned"},
+                {"id", command.id},
+                {"reason", command.reason},
+                {"cpu_us", cpu_us},
+                {"max_rss", max_rss},
+                {"wall_us", std::chrono::duration_cast<std::chrono::microseconds>(since).count()}};
+  if (WIFSIGNALED(status)) {
+    event["signal"] = WTERMSIG(status);
+  } else {
+    event["exit"] = WEXITSTATUS(status);
+  }
+  command.returned = true;
+  // The time limit is the command's. What it left behind lives as long as the sandbox.
+  if (!command.ending) command.deadline = Clock::time_point::max();
+  hooks_.tell(event, {});
+}
+
+void Commands::tell_failed(Command& command, InitReport& report) {
+  report.text[sizeof report.text - 1] = '\0';
+  const Failed failed(Failure{report.what, report.error, report.text});
+  command.returned = command.over = true;
+  hooks_.tell({{"event", "failed"},
+               {"id", command.id},
+               {"what", failed.what()},
+               {"errno", failed.error()},
+               {"remedy", failed.remedy()}},
+              {});
+}
+
+void Commands::order(Command& command, const InitOrder& order) {
+  // A keeper that is gone shows as end of file.
+  send_with_fds(command.channel.get(), {reinterpret_cast<const char*>(&order), sizeof order}, {});
+}
+
+// Without its keeper nobody knows which processes are the command's. PID 1 as keeper ends
+// everything with itself.
+void Commands::lost(Command& command) {
+  if (command.last || closed_) return;
+  hooks_.end_sandbox(command.ending ? command.reason : kKeeperLost);
+}
+
+}  // namespace sharkcage::sandbox

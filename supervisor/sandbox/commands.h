@@ -1,0 +1,83 @@
+// The commands of one sandbox, as its monitor sees them: started by order of the supervisor, heard
+// through their keepers, ended at their time limit.
+#pragma once
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <string>
+#include <vector>
+
+#include "common/fd.h"
+#include "common/json.h"
+#include "supervisor/sandbox/init_channel.h"
+
+namespace sharkcage::sandbox {
+
+class Commands {
+ public:
+  using Clock = std::chrono::steady_clock;
+  struct Hooks {
+    // To the supervisor.
+    std::function<void(const Json& event, const std::vector<UniqueFd>& fds)> tell;
+    // Ends the sandbox, because that is the only way to end a command.
+    std::function<void(const std::string& reason)> end_sandbox;
+  };
+
+  explicit Commands(Hooks hooks) : hooks_(std::move(hooks)) {}
+
+  // The order "run", for the PID 1 at the other end of `init`. False for one that is none.
+  bool run(int init, const Json& order, std::vector<UniqueFd> fds);
+  // To the command's process group. One that has returned is no error.
+  void signal(std::uint64_t id, int number);
+  // Ends the command and whatever comes from it.
+  void cancel(std::uint64_t id, const std::string& reason);
+
+  // Whether a command was ordered ever.
+  bool any() const { return any_; }
+
+  // For the monitor's loop: what to wait for, how long, and what to do then.
+  void add_to(std::vector<pollfd>& events) const;
+  void hear(const std::vector<pollfd>& events);
+  // Until the next time limit; -1 as long as none runs.
+  int milliseconds_left() const;
+  void keep_time();
+
+  // PID 1 is gone, killed for `reason` if that is not empty: what keepers said before counts, and
+  // the commands that have not returned are told as killed. `usage` is of PID 1 and its children.
+  void close(const std::string& reason, const rusage& usage);
+
+ private:
+  struct Command {
+    std::uint64_t id = 0;
+    bool last = false;
+    UniqueFd channel;
+    Clock::time_point started;
+    Clock::time_point deadline = Clock::time_point::max();
+    std::string reason;   // why we end it
+    bool ending = false;  // its keeper was ordered to end everything
+    bool returned = false;
+    bool over = false;
+  };
+
+  Command* find(std::uint64_t id);
+  bool hear(Command& command);
+  void on_report(Command& command, InitReport& report, const std::vector<UniqueFd>& fds);
+  void tell_returned(Command& command, int status, std::uint64_t cpu_us, std::uint64_t max_rss);
+  void tell_failed(Command& command, InitReport& report);
+  void order(Command& command, const InitOrder& order);
+  void lost(Command& command);
+
+  const Hooks hooks_;
+  std::list<Command> commands_;
+  bool any_ = false;   // a command was ordered
+  bool full_ = false;  // the last one was
+  bool closed_ = false;
+};
+
+}  // namespace sharkcage::sandbox

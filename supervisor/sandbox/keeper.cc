@@ -1,0 +1,303 @@
+// Async-signal-safe: runs in children of PID 1, or in PID 1. No allocation, no exception, no
+// locale.
+#include "supervisor/sandbox/keeper.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+namespace sharkcage::sandbox {
+namespace {
+
+constexpr int kNotFound = 127;
+constexpr int kNotExecutable = 126;
+
+// How long the processes of a command may take to be ended, and how long one round waits.
+constexpr long kEndPatienceMs = 1000;
+constexpr int kEndRoundMs = 5;
+
+long now_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+}
+
+std::uint64_t microseconds(const timeval& time) {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000u +
+         static_cast<std::uint64_t>(time.tv_usec);
+}
+
+void say(const char* text) {
+  if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
+}
+
+// To 0, 1, 2, though each may already be one of them.
+bool place(const int* stdio) {
+  int high[3];
+  for (int i = 0; i < 3; ++i) high[i] = ::fcntl(stdio[i], F_DUPFD, 10);
+  for (int i = 0; i < 3; ++i) {
+    if (::dup2(high[i], i) < 0) return false;
+  }
+  return ::close_range(3, ~0u, 0) == 0;
+}
+
+void lower_limit(const RlimitRule& rule) {
+  rlimit limit{};
+  const auto resource = static_cast<__rlimit_resource_t>(rule.resource);
+  if (::getrlimit(resource, &limit) != 0) return;
+  limit.rlim_max = limit.rlim_max < rule.value ? limit.rlim_max : rule.value;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(resource, &limit);
+}
+
+}  // namespace
+
+Keeper::Keeper(const Plan& plan, const int (&fds)[kRunFds], std::size_t count, int children,
+               int monitor)
+    : plan_(plan),
+      count_(count),
+      channel_(fds[kCommandFd]),
+      children_(children),
+      monitor_(monitor) {
+  std::memcpy(fds_, fds, sizeof fds_);
+}
+
+void Keeper::run() {
+  take_command();
+  if (!alone() && ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
+    fail(InitReport::kCommand, "PR_SET_CHILD_SUBREAPER");
+  }
+  start();
+  serve();
+}
+
+void Keeper::take_command() {
+  if (count_ < kStdinFd || !image_.map(fds_[kImageFd])) fail(InitReport::kCommand, "its image");
+  ::close(fds_[kImageFd]);
+  if (image_.terminal()) open_terminal();
+  if (!image_.terminal() && count_ != kRunFds) {
+    errno = EBADF;
+    fail(InitReport::kCommand, "standard input, output and error");
+  }
+}
+
+void Keeper::open_terminal() {
+  const int master = ::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+  int unlock = 0;
+  if (master < 0 || ::ioctl(master, TIOCSPTLCK, &unlock) != 0) {
+    fail(InitReport::kTerminalDevice, "/dev/ptmx");
+  }
+  const int slave = ::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  winsize size{};
+  size.ws_row = image_.rows();
+  size.ws_col = image_.columns();
+  if (slave < 0 || ::ioctl(master, TIOCSWINSZ, &size) != 0) {
+    fail(InitReport::kTerminalDevice, "/dev/ptmx");
+  }
+  InitReport report;
+  report.kind = InitReport::kTerminal;
+  tell(report, master);
+  ::close(master);
+  for (std::size_t i = kStdinFd; i < kRunFds; ++i) fds_[i] = slave;
+}
+
+void Keeper::start() {
+  executed_ = true;
+  leader_ = spawn();
+  const int error = errno;
+  for (std::size_t i = kStdinFd; i < kRunFds; ++i) {
+    if (i == kStdinFd || !image_.terminal()) ::close(fds_[i]);
+  }
+  if (leader_ < 0) {
+    errno = error;
+    fail(InitReport::kCommand, "fork");
+  }
+  if (workdir_error_ != 0) {
+    errno = workdir_error_;
+    fail(InitReport::kWorkdir, image_.workdir());
+  }
+  image_.unmap();
+  if (!executed_) return;
+  InitReport report;
+  report.kind = InitReport::kStarted;
+  report.value = leader_;
+  tell(report);
+}
+
+// vfork: nothing of this process is copied, and its return tells that the command was executed, or
+// that `executed_`, which the child shares, says why not.
+[[gnu::noinline]] pid_t Keeper::spawn() {
+  const pid_t child = ::vfork();
+  if (child == 0) become_command();
+  return child;
+}
+
+void Keeper::become_command() {
+  ::setsid();
+  if (image_.terminal()) ::ioctl(fds_[kStdinFd], TIOCSCTTY, 0);
+  if (!place(fds_ + kStdinFd)) {
+    executed_ = false;
+    ::_exit(kNotExecutable);
+  }
+  if (::chdir(image_.workdir()) != 0) {
+    executed_ = false;
+    workdir_error_ = errno;
+    ::_exit(kNotExecutable);
+  }
+  for (const RlimitRule& rule : plan_.rlimits) lower_limit(rule);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  const int status = execute();
+  executed_ = false;
+  ::_exit(status);
+}
+
+// The search of execvp(3). Returns the exit status of a shell that could not execute it.
+int Keeper::execute() {
+  int error = ENOENT;
+  for (char** candidate = image_.candidates(); *candidate != nullptr; ++candidate) {
+    ::execve(*candidate, image_.argv(), image_.environment());
+    if (errno == ENOEXEC) {
+      // A script without "#!" belongs to the shell (POSIX, exec).
+      image_.script_argv()[1] = *candidate;
+      ::execve("/bin/sh", image_.script_argv(), image_.environment());
+    }
+    if (errno == ENOENT || errno == ENOTDIR) continue;
+    error = errno;
+    if (error != EACCES) break;
+  }
+  explain(error);
+  return error == ENOENT ? kNotFound : kNotExecutable;
+}
+
+void Keeper::explain(int error) {
+  say("sharkcage: ");
+  if (error == E2BIG) {
+    say("the command and its environment are longer than the kernel takes (execve: E2BIG)\n");
+    return;
+  }
+  say(image_.argv()[0]);
+  if (error == ENOENT) {
+    say(plan_.exec_any ? ": no such program in the sandbox\n"
+                       : ": no such program in the sandbox, or it is not approved\n");
+  } else if (error == EACCES) {
+    say(plan_.exec_any ? ": not executable\n" : ": not executable, or not approved\n");
+  } else {
+    say(": cannot be executed\n");
+  }
+}
+
+// Reaps, and carries out orders, until nothing is left.
+void Keeper::serve() {
+  for (;;) {
+    reap();
+    pollfd events[3] = {{channel_, POLLIN, 0}, {children_, POLLIN, 0}, {monitor_, POLLIN, 0}};
+    if (::poll(events, 3, -1) < 0) continue;
+    signalfd_siginfo info;
+    if (events[1].revents != 0 && ::read(children_, &info, sizeof info) < 0) continue;
+    if (events[0].revents != 0) obey();
+    // Nothing more is ordered of a PID 1 that keeps its last command: this is end of file.
+    if (events[2].revents != 0) ::_exit(1);
+  }
+}
+
+void Keeper::obey() {
+  InitOrder order;
+  int fds[kRunFds];
+  std::size_t count = 0;
+  if (!receive_order(channel_, order, fds, count)) ::_exit(1);
+  for (std::size_t i = 0; i < count; ++i) ::close(fds[i]);
+  if (order.kind == InitOrder::kSignal && leader_ > 0) ::kill(-leader_, order.value);
+  if (order.kind == InitOrder::kEnd) end_tree();
+}
+
+void Keeper::reap() {
+  for (;;) {
+    int status = 0;
+    rusage usage{};
+    const pid_t pid = ::wait4(-1, &status, WNOHANG | __WALL, &usage);
+    if (pid == 0) return;
+    if (pid < 0) {
+      InitReport report;
+      report.kind = InitReport::kOver;
+      tell(report);
+      ::_exit(0);
+    }
+    if (pid == leader_) returned(status, usage);
+  }
+}
+
+void Keeper::returned(int status, const rusage& usage) {
+  InitReport report;
+  report.kind = InitReport::kReturned;
+  report.value = status;
+  report.cpu_us = microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
+  report.max_rss = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  leader_ = 0;
+  tell(report);
+  // The end of PID 1 is the end of every process of its namespace (pid_namespaces(7)).
+  if (alone()) ::_exit(0);
+}
+
+// Whoever is killed leaves its children to this process, so that each round reaches one generation
+// more. One that forks faster than it can be killed is left to the monitor, which ends the sandbox
+// when this process ends without having said that nothing is left.
+void Keeper::end_tree() {
+  const long deadline = now_ms() + kEndPatienceMs;
+  while (now_ms() < deadline) {
+    kill_children();
+    pollfd ended{children_, POLLIN, 0};
+    signalfd_siginfo info;
+    if (::poll(&ended, 1, kEndRoundMs) > 0 && ::read(children_, &info, sizeof info) < 0) continue;
+    reap();
+  }
+  ::_exit(1);
+}
+
+// From proc_pid_task_children(5): numbers, each followed by a space.
+void Keeper::kill_children() {
+  char path[] = "/proc/thread-self/children";
+  const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) ::_exit(1);
+  char block[4096];
+  pid_t child = 0;
+  for (ssize_t got; (got = ::read(file, block, sizeof block)) > 0;) {
+    for (ssize_t i = 0; i < got; ++i) {
+      if (block[i] >= '0' && block[i] <= '9') {
+        child = child * 10 + (block[i] - '0');
+      } else {
+        if (child > 0) ::kill(child, SIGKILL);
+        child = 0;
+      }
+    }
+  }
+  ::close(file);
+}
+
+void Keeper::fail(InitReport::What what, const char* text) {
+  InitReport report;
+  report.kind = InitReport::kFailed;
+  report.what = what;
+  report.error = errno;
+  std::strncpy(report.text, text, sizeof report.text - 1);
+  tell(report);
+  ::_exit(1);
+}
+
+// A monitor that is gone ends everything.
+void Keeper::tell(const InitReport& report, int fd) {
+  if (!send_report(channel_, report, fd)) ::_exit(1);
+}
+
+}  // namespace sharkcage::sandbox

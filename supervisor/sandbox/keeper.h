@@ -1,0 +1,63 @@
+// The keeper of a command: starts it, tells how it ended, and knows every process that comes from
+// it, because the kernel makes the keeper their parent when theirs ends (PR_SET_CHILD_SUBREAPER).
+// So it can say when the last one is gone, and end all of them.
+//
+// In a sandbox that ends with its only command PID 1 is the keeper. In a warm one each command has
+// one, a child of PID 1. A command has the keeper's user id and can kill it; then nobody knows what
+// belongs to the command any more, and the monitor ends the sandbox.
+#pragma once
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <cstddef>
+
+#include "supervisor/sandbox/command_image.h"
+#include "supervisor/sandbox/init_channel.h"
+#include "supervisor/sandbox/plan.h"
+
+namespace sharkcage::sandbox {
+
+// Async-signal-safe, as PID 1 is.
+class Keeper {
+ public:
+  // `fds`: see RunFd. `children`: a signalfd for SIGCHLD. `monitor`: PID 1's channel, when PID 1 is
+  // the keeper, else -1. SIGCHLD must be blocked.
+  Keeper(const Plan& plan, const int (&fds)[kRunFds], std::size_t count, int children, int monitor);
+
+  // From the start of the command to the end of its last process, or of the command itself when
+  // PID 1 is the keeper. Ends this process.
+  [[noreturn]] void run();
+
+ private:
+  bool alone() const { return monitor_ >= 0; }
+  void take_command();
+  void open_terminal();
+  void start();
+  pid_t spawn();
+  [[noreturn]] void become_command();
+  int execute();
+  void explain(int error);
+  [[noreturn]] void serve();
+  void obey();
+  void reap();
+  void returned(int status, const rusage& usage);
+  [[noreturn]] void end_tree();
+  void kill_children();
+  [[noreturn]] void fail(InitReport::What what, const char* text);
+  void tell(const InitReport& report, int fd = -1);
+
+  const Plan& plan_;
+  int fds_[kRunFds];
+  const std::size_t count_;
+  const int channel_;
+  const int children_;
+  const int monitor_;
+  CommandImage image_;
+  pid_t leader_ = 0;
+  // Written by the child before its execve, in memory that it shares until then (vfork(2)).
+  volatile bool executed_ = false;
+  volatile int workdir_error_ = 0;
+};
+
+}  // namespace sharkcage::sandbox
