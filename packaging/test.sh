@@ -2,6 +2,8 @@
 # shellcheck shell=sh
 
 test_packages="$build_packages libgtest-dev libgmock-dev curl python3"
+# Programs that must work in a sandbox (fzf because it is written in Go).
+test_packages="$test_packages git make sqlite3 jq ripgrep tmux fzf rsync xz-utils zip unzip patch file procps"
 # A test that takes longer hangs.
 test_timeout=300
 
@@ -60,7 +62,11 @@ run_all_tests() {
   headline "Release build"
   build release ON
   suite "Unit and integration tests" run_ctest release
-  [ "$(id -u)" != 0 ] || suite "The same as an ordinary user" run_ctest_as_user
+  if [ "$(id -u)" = 0 ]; then
+    # Here and not in a suite: what runs behind a pipe cannot tell clean_up_tests the name.
+    add_other_user
+    suite "Unit and integration tests as an ordinary user" run_ctest_as_user
+  fi
 
   headline "Build with AddressSanitizer and UndefinedBehaviorSanitizer"
   build asan ON
@@ -89,18 +95,22 @@ as_other_user() {
 
 # The release build's tests. ctest writes its log into the build, so that place is the user's meanwhile.
 run_ctest_as_user() {
-  add_other_user
   mkdir -p build/release/Testing
   chown -R "$other_user" build/release/Testing
   status=0
-  if as_other_user test -r "$root/build/release/CTestTestfile.cmake"; then
-    as_other_user ctest --test-dir "$root/build/release" --output-on-failure --no-tests=error \
-      --timeout "$test_timeout" -j "$(nproc)" --progress || status=$?
-  else
-    with_tree_in_reach || status=$?
-  fi
+  in_tree_as_other_user ctest --test-dir "$root/build/release" --output-on-failure --no-tests=error \
+    --timeout "$test_timeout" -j "$(nproc)" --progress || status=$?
   chown -R root build/release/Testing
   return $status
+}
+
+# in_tree_as_other_user COMMAND…
+in_tree_as_other_user() {
+  if as_other_user test -r "$root/build/release/CTestTestfile.cmake"; then
+    as_other_user "$@"
+  else
+    with_tree_in_reach "$@"
+  fi
 }
 
 # Where the tree lies in a directory that the user may not enter (/root), the run gets a mount namespace in which that
@@ -119,8 +129,7 @@ with_tree_in_reach() {
     . packaging/common.sh
     . packaging/test.sh
     other_user=$OTHER_USER
-    as_other_user ctest --test-dir "$root/build/release" --output-on-failure --no-tests=error \
-      --timeout "$test_timeout" -j "$(nproc)" --progress'
+    as_other_user "$@"' sh "$@"
 }
 
 # The pinned host with its own Node, and the plugin's compiler. Both from npm, both pinned by lock files.

@@ -91,8 +91,8 @@ NPM_SETUP = (
 )
 TMUX = """
 tmux -L t new-session -d -x 80 -y 24 sh
-tmux -L t send-keys 'echo in-$((40+2))' Enter
-i=0; while [ $i -lt 100 ]; do tmux -L t capture-pane -p | grep -q in-42 && break; i=$((i+1)); sleep 0.1; done
+tmux -L t send-keys 'echo in-$((40+2)); tmux -L t wait-for -S done' Enter
+tmux -L t wait-for done
 tmux -L t capture-pane -p | grep -q in-42 && tmux -L t kill-server
 """
 
@@ -184,9 +184,8 @@ NETWORK = [
     quiet("python-approved", "python3 -c \"import socket; socket.create_connection(('127.0.0.1', 18800)).close()\"",
           "python3", skill="net"),
     quiet("curl-file", "curl -sS file://$PWD/a", "curl", files={"a": "x"}),
-    quiet("own-loopback", "python3 -m http.server -b 127.0.0.1 8000 2>/dev/null & "
-          "python3 -c \"import socket, time\nfor i in range(100):\n  try: socket.create_connection(('127.0.0.1', 8000)); "
-          "break\n  except OSError: time.sleep(0.05)\nelse: raise SystemExit(1)\"; s=$?; kill $!; exit $s", "python3"),
+    quiet("own-loopback", "mkfifo p; python3 -u -m http.server -b 127.0.0.1 8000 > p 2>/dev/null & read line < p; "
+          "curl -sS --noproxy '*' http://127.0.0.1:8000/ >/dev/null; s=$?; kill $!; exit $s", "python3", "curl"),
     quiet("closed-port", "! curl -sS --noproxy '*' http://127.0.0.1:9/ 2>/dev/null", "curl"),
 ]  # fmt: skip
 
@@ -217,6 +216,7 @@ TOOLS = [
     quiet("sqlite3", "sqlite3 x.db 'create table t (a); insert into t values (1); select * from t'", "sqlite3"),
     quiet("jq", "echo '{\"a\": [1, 2]}' | jq -c .a", "jq"),
     quiet("rg", "echo needle > a && rg needle .", "rg"),
+    quiet("go-program", "seq 100 | fzf --filter 99", "fzf"),
     quiet("perl", "perl -MJSON::PP -MFile::Temp -e 'print 1'", "perl"),
     quiet("tmux", TMUX, "tmux"),
     quiet("openssl", "openssl rand -hex 8 && echo x | openssl dgst -sha256 && openssl genrsa -out k 2048 2>/dev/null",
