@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <tuple>
@@ -19,8 +20,11 @@
 namespace sharkcage {
 namespace {
 
+namespace fs = std::filesystem;
+
 // From so many entries on, a look at the directory is cheaper than one at each of them.
 constexpr std::size_t kGroup = 3;
+constexpr int kMaxLinks = 40;  // path_resolution(7)
 
 std::string parent_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -33,6 +37,43 @@ bool same(const ProtectionInput& a, const ProtectionInput& b) {
   };
   return a.home == b.home && a.root == b.root && places(a.places) == places(b.places) &&
          a.configured == b.configured && a.host_states == b.host_states;
+}
+
+// The directories through which a path is looked up, links followed: while none of them gains,
+// loses or replaces an entry, the path leads where it leads now. Nothing when there is no end to
+// it.
+std::optional<std::set<std::string>> directories_on_way(const std::string& path) {
+  std::set<std::string> directories;
+  std::string rest = path;
+  std::string at;
+  int links = 0;
+  while (!rest.empty()) {
+    const std::size_t start = rest.find_first_not_of('/');
+    if (start == std::string::npos) break;
+    const std::size_t end = std::min(rest.find('/', start), rest.size());
+    const std::string name = rest.substr(start, end - start);
+    rest.erase(0, end);
+    if (name == ".") continue;
+    if (name == "..") {
+      at = at.empty() ? "" : at.substr(0, at.rfind('/'));
+      continue;
+    }
+    directories.insert(at.empty() ? "/" : at);
+    std::error_code error;
+    const std::string next = at + "/" + name;
+    const fs::path link = fs::read_symlink(next, error);
+    if (error) {
+      if (error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory)
+        break;
+      if (error != std::errc::invalid_argument) return std::nullopt;  // invalid: it is no link
+      at = next;
+      continue;
+    }
+    if (++links > kMaxLinks) return std::nullopt;
+    if (link.is_absolute()) at.clear();
+    rest = link.string() + rest;
+  }
+  return directories;
 }
 
 }  // namespace
@@ -96,14 +137,36 @@ bool ProtectionWatch::remember(std::int64_t started) {
     groups.insert(parent);
   }
   for (const ProtectedPath& entry : list_) {
-    // A link's own directory does not tell where the link leads by now.
     const bool grouped = entry.real == entry.path && groups.contains(parent_of(entry.path));
-    if (!grouped) singles_.push_back({entry.path, entry.real, entry.exists});
+    const bool link = entry.real != entry.path;
+    if (!grouped && !(link && watch_way_to(entry, started, groups))) {
+      singles_.push_back({entry.path, entry.real, entry.exists});
+    }
     if (!entry.exists || !entry.links_listed) continue;
     // Which links are in it is part of the list. A file holds none as long as it is that file.
     const auto inside = look_at(entry.real);
     if (inside && grouped && !inside->folder) continue;
     if (!keep(inside)) return false;
+  }
+  return true;
+}
+
+// A link is watched by the directories on its way, of which many are shared. False when one of them
+// is not to be relied on: it changes all the time, or cannot be looked at.
+bool ProtectionWatch::watch_way_to(const ProtectedPath& entry, std::int64_t started,
+                                   std::set<std::string>& watched) {
+  const auto way = directories_on_way(entry.path);
+  if (!way) return false;
+  std::vector<Directory> found;
+  for (const std::string& path : *way) {
+    if (watched.contains(path)) continue;
+    auto directory = look_at(path);
+    if (!directory || !directory->exists || directory->changed + kSettled >= started) return false;
+    found.push_back(std::move(*directory));
+  }
+  for (Directory& directory : found) {
+    watched.insert(directory.path);
+    directories_.push_back(std::move(directory));
   }
   return true;
 }

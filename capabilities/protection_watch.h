@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,7 @@ class ProtectionWatch {
     std::int64_t changed = 0;  // nanoseconds
     bool operator==(const Directory&) const = default;
   };
-  // An entry that is looked at by itself: a link, one on a way with links, or one of few in its
-  // directory.
+  // An entry that is looked at by itself: a directory on the way to it changes too often.
   struct Single {
     std::string path;
     std::string real;
@@ -43,6 +43,8 @@ class ProtectionWatch {
   static std::optional<Directory> look_at(const std::string& path);
   bool holds() const;
   bool remember(std::int64_t started);
+  bool watch_way_to(const ProtectedPath& entry, std::int64_t started,
+                    std::set<std::string>& watched);
 
   ProtectionInput input_;
   std::vector<ProtectedPath> list_;

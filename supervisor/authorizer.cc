@@ -1,11 +1,8 @@
 #include "supervisor/authorizer.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdlib>
 
 #include "capabilities/hosts.h"
 #include "capabilities/prompt.h"
@@ -84,33 +81,16 @@ bool matches(const std::string& pattern_text, const std::string& host, unsigned 
   }
 }
 
-// What a host shows beside the workspace lies where no program of the system looks for anything.
-void check_host_mount(const HostMount& mount, const std::string& workspace,
-                      const std::vector<ProtectedPath>& protected_list) {
-  static constexpr std::array<std::string_view, 10> kSystem = {
-      "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/proc", "/dev", "/sys", "/tmp"};
-  const bool in_system = std::any_of(kSystem.begin(), kSystem.end(), [&](std::string_view folder) {
-    return lies_in(mount.path, folder);
-  });
-  if (mount.path == "/" || (in_system && !lies_in(mount.path, workspace))) {
-    throw UserError("The host cannot show anything at " + mount.path);
-  }
-  if (const auto* conflict = conflict_of(mount.source, Access::kReadOnly, protected_list)) {
-    throw UserError("The host cannot show " + mount.source + ", since " + conflict->path +
-                    " is protected");
-  }
-}
-
 }  // namespace
 
 Authorizer::Authorizer(const Config& config, const Places& places, Skills& skills,
                        Sessions& sessions, Calls& calls, Journal& journal)
     : config_(config),
-      places_(places),
       skills_(skills),
       sessions_(sessions),
       calls_(calls),
-      journal_(journal) {}
+      journal_(journal),
+      policies_(config, places) {}
 
 asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
   // What runs in a sandbox wraps nothing: it is judged as itself, whatever the host says of it.
@@ -134,7 +114,7 @@ asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
   if (verdict.kind == VerdictKind::kAllow && session != nullptr &&
       is_one_of(call.tool, kSandboxedTools)) {
     try {
-      judged->policy = policy_for(verdict, *session, std::nullopt);
+      set_policy(*judged, verdict, *session, std::nullopt);
     } catch (const UserError& error) {
       verdict.kind = VerdictKind::kBlock;
       verdict.reason = error.full();
@@ -148,7 +128,7 @@ asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
   audit::Record record = judged->record("verdict");
   record.decision = name_of(verdict.kind);
   record.reason = verdict.reason;
-  if (!judged->policy.skill.empty()) record.policy = judged->policy.digest();
+  record.policy = judged->policy_digest;
   record.payload = {{"params", call.params}, {"attribution", verdict.rule}, {"host_call", call.host_call},
                     {"run", call.run}};
   if (!verdict.request.empty()) record.payload["request"] = verdict.request;
@@ -174,7 +154,7 @@ asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
   session = sessions_.find(call.owner, call.session);  // it may have been closed meanwhile
   if (verdict.kind == VerdictKind::kAllow && call.tool == "read" && session != nullptr) {
     const std::string path = normal_path(expand_home(text_member(call.params, "path"),
-                                                     home_of_owner(call.owner)),
+                                                     policies_.home_of_owner(call.owner)),
                                          session->workspace);
     const std::string document = skill_of_document(*view_of(session), path);
     if (!document.empty()) sessions_.note_read(call.session, call.run, document);
@@ -194,7 +174,7 @@ Verdict Authorizer::judge(const ToolCall& call, const Session* session, std::str
   input.tool = call.tool;
   input.command = text_member(call.params, "command");
   const std::string base = session == nullptr ? "/" : session->workspace;
-  const std::string asked = expand_home(text_member(call.params, "workdir"), home_of_owner(call.owner));
+  const std::string asked = expand_home(text_member(call.params, "workdir"), policies_.home_of_owner(call.owner));
   workdir = input.workdir = normal_path(asked.empty() ? base : asked, base);
   input.declared_by = declaring_skill(call.tool);
   input.last_read = sessions_.last_read(call.session, call.run);
@@ -260,7 +240,7 @@ std::optional<std::string> Authorizer::refuse_by_form(const ToolCall& call,
   if (!reads && !writes) return std::nullopt;
   const std::string asked = text_member(call.params, "path");
   const std::string path =
-      normal_path(expand_home(asked, home_of_owner(call.owner)), session->workspace);
+      normal_path(expand_home(asked, policies_.home_of_owner(call.owner)), session->workspace);
   const auto in_skill = [&](const SkillPlace& skill) { return lies_in(path, skill.path); };
   const bool inside = lies_in(path, session->workspace);
   const auto in_mount = [&](const HostMount& mount) { return lies_in(path, mount.path); };
@@ -357,12 +337,12 @@ asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::strin
   try {
     if (decision == "allow-always") {
       verdict.effects =
-          skills_.approve(call->skill, request->content_digest, {}, who, ground_of(call->owner))
+          skills_.approve(call->skill, request->content_digest, {}, who, policies_.ground_of(call->owner))
               .effects;
       verdict.kind = VerdictKind::kAllow;
     } else if (decision == "allow-once") {
       verdict.effects =
-          sharkcage::resolve(request->asked, skills_.catalogue(), ground_of(call->owner));
+          sharkcage::resolve(request->asked, skills_.catalogue(), policies_.ground_of(call->owner));
       skills_.settle(request->id, RequestState::kApproved);
       verdict.kind = VerdictKind::kAllow;
     } else if (decision == "deny") {
@@ -377,7 +357,10 @@ asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::strin
     if (verdict.kind == VerdictKind::kAllow) {
       const Session* session = sessions_.find(call->owner, call->session);
       if (session == nullptr) throw UserError("The session is gone.");
-      call->policy = policy_for(verdict, *session, std::nullopt);
+      // What is allowed once is in no registry.
+      auto derived = policies_.derive_for(subject_of(verdict, *session), *session, std::nullopt);
+      call->policy = std::move(derived.policy);
+      call->policy_digest = std::move(derived.digest);
     }
   } catch (const UserError& error) {
     verdict.kind = VerdictKind::kBlock;
@@ -387,7 +370,7 @@ asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::strin
   audit::Record record = call->record("approval");
   record.decision = name_of(verdict.kind);
   record.reason = verdict.reason;
-  if (verdict.kind == VerdictKind::kAllow) record.policy = call->policy.digest();
+  if (verdict.kind == VerdictKind::kAllow) record.policy = call->policy_digest;
   record.payload = {{"decision", decision}, {"request", request->id}, {"by", who},
                     {"content", request->content_digest}};
   co_await journal_.write(std::move(record));
@@ -432,7 +415,7 @@ asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_run(RunCall run) {
   judged->workdir = run.workdir;
   if (verdict.kind == VerdictKind::kAllow) {
     try {
-      judged->policy = policy_for(verdict, session, run.timeout);
+      set_policy(*judged, verdict, session, run.timeout);
     } catch (const UserError& error) {
       verdict.kind = VerdictKind::kBlock;
       verdict.reason = error.full();
@@ -441,7 +424,7 @@ asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_run(RunCall run) {
   audit::Record record = judged->record("verdict");
   record.decision = name_of(verdict.kind);
   record.reason = verdict.reason;
-  if (verdict.kind == VerdictKind::kAllow) record.policy = judged->policy.digest();
+  if (verdict.kind == VerdictKind::kAllow) record.policy = judged->policy_digest;
   record.payload = {{"argv", run.argv}, {"workdir", run.workdir}, {"attribution", verdict.rule}};
   if (!verdict.request.empty()) record.payload["request"] = verdict.request;
   const bool allowed = verdict.kind == VerdictKind::kAllow;
@@ -468,9 +451,9 @@ asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_bridge(
   judged->skill = verdict.skill;
   audit::Record record;
   try {
-    judged->policy = policy_for(verdict, session, std::nullopt);
+    set_policy(*judged, verdict, session, std::nullopt);
     record = judged->record("verdict");
-    record.policy = judged->policy.digest();
+    record.policy = judged->policy_digest;
     record.decision = "allow";
   } catch (const UserError& error) {
     record = judged->record("verdict");
@@ -486,55 +469,23 @@ asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_bridge(
   co_return judged;
 }
 
-std::string Authorizer::home_of_owner(uid_t owner) const {
-  const char* home = std::getenv("HOME");
-  if (owner == ::geteuid() && home != nullptr && home[0] == '/') return home;
-  return home_of(owner);
+PolicySubject Authorizer::subject_of(const Verdict& verdict, const Session& session) {
+  PolicySubject subject;
+  subject.skill = verdict.skill;
+  if (!verdict.effects) return subject;
+  subject.content_digest = verdict.content_digest;
+  subject.effects = verdict.effects;
+  subject.paths = shown_paths(verdict.skill, session);
+  if (const auto skill = skills_.get(verdict.skill)) subject.limits = skill->manifest.limits;
+  return subject;
 }
 
-Ground Authorizer::ground_of(uid_t owner) {
-  Ground ground;
-  ground.home = home_of_owner(owner);
-  ground.protected_ =
-      protected_[owner].paths({ground.home, owner == 0, places_, config_.protected_paths, {}});
-  // HOME may say another directory than the account has; what is in that one is no less private.
-  const auto [known, unknown] = account_homes_.try_emplace(owner);
-  if (unknown) known->second = home_of(owner);  // reads the user database
-  const std::string& account = known->second;
-  if (!account.empty() && account != ground.home) {
-    const auto more = account_protected_[owner].paths({account, owner == 0, places_, {}, {}});
-    ground.protected_.insert(ground.protected_.end(), more.begin(), more.end());
-  }
-  return ground;
-}
-
-Policy Authorizer::policy_for(const Verdict& verdict, const Session& session,
-                              std::optional<std::chrono::milliseconds> timeout) {
-  DeriveInput input;
-  Ground ground = ground_of(session.owner);
-  input.session.workspace = session.workspace;
-  input.session.workspace_access = session.access;
-  input.session.home = ground.home;
-  input.services = config_.services;
-  input.deny_hosts = config_.deny_hosts;
-  input.limits = config_.limits;
-  if (timeout) input.limits.wall = std::min(input.limits.wall, *timeout);
-  input.protected_ = std::move(ground.protected_);
-  if (verdict.effects) {
-    input.subject.skill = verdict.skill;
-    input.subject.content_digest = verdict.content_digest;
-    input.subject.effects = *verdict.effects;
-    input.subject.paths = shown_paths(verdict.skill, session);
-    if (const auto skill = skills_.get(verdict.skill)) {
-      input.subject.limits = skill->manifest.limits;
-    }
-  }
-  Policy policy = derive(input);
-  for (const auto& mount : session.read_only) {
-    check_host_mount(mount, session.workspace, input.protected_);
-    policy.files.push_back({mount.path, Access::kReadOnly, mount.source});
-  }
-  return policy;
+void Authorizer::set_policy(Call& call, const Verdict& verdict, const Session& session,
+                            std::optional<std::chrono::milliseconds> timeout) {
+  const auto standing =
+      policies_.standing(subject_of(verdict, session), session, timeout, skills_.generation());
+  call.policy = standing->policy;
+  call.policy_digest = standing->digest;
 }
 
 // Where the session sees skills. Made once for a session and each change of the registry, since it

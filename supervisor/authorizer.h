@@ -11,13 +11,12 @@
 #include <string>
 #include <vector>
 
-#include "capabilities/derive.h"
-#include "capabilities/protection_watch.h"
 #include "capabilities/skills.h"
 #include "common/config.h"
 #include "common/places.h"
 #include "supervisor/call.h"
 #include "supervisor/journal.h"
+#include "supervisor/policies.h"
 #include "supervisor/sessions.h"
 
 namespace sharkcage {
@@ -81,8 +80,7 @@ class Authorizer {
                                                           const std::vector<std::string>& argv);
 
   // The ground on which `owner`'s approvals are resolved.
-  Ground ground_of(uid_t owner);
-  std::string home_of_owner(uid_t owner) const;
+  Ground ground_of(uid_t owner) { return policies_.ground_of(owner); }
 
  private:
   Verdict judge(const ToolCall& call, const Session* session, std::string& workdir);
@@ -92,19 +90,17 @@ class Authorizer {
   std::shared_ptr<const SkillView> view_of(const Session* session);
   std::string declaring_skill(const std::string& tool);
   std::vector<std::string> shown_paths(const std::string& skill, const Session& session);
-  Policy policy_for(const Verdict& verdict, const Session& session,
-                    std::optional<std::chrono::milliseconds> timeout);
+  PolicySubject subject_of(const Verdict& verdict, const Session& session);
+  void set_policy(Call& call, const Verdict& verdict, const Session& session,
+                  std::optional<std::chrono::milliseconds> timeout);
   Json judged_params(const ToolCall& call, const Call& judged) const;
 
   const Config& config_;
-  const Places& places_;
   Skills& skills_;
   Sessions& sessions_;
   Calls& calls_;
   Journal& journal_;
-  std::map<uid_t, ProtectionWatch> protected_;
-  std::map<uid_t, std::string> account_homes_;
-  std::map<uid_t, ProtectionWatch> account_protected_;  // where HOME is not the account's home
+  Policies policies_;
 };
 
 }  // namespace sharkcage

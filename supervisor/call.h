@@ -42,6 +42,7 @@ struct Call {
   std::string request;    // the pending request, while asking
   CallState state = CallState::kAllowed;
   Policy policy;
+  std::string policy_digest;  // of `policy`; empty as long as there is none
   std::int64_t started_ms = 0;  // steady clock
 
   // A record of this call with everything filled in that the call knows.

@@ -376,7 +376,7 @@ asio::awaitable<void> Supervisor::start(std::shared_ptr<Call> call, PreparedComm
   audit::Record record = call->record("outcome");
   record.decision = "block";
   record.reason = failure->what();
-  record.policy = call->policy.digest();
+  record.policy = call->policy_digest;
   calls_.forget(*call);
   co_await journal_.write(std::move(record));
   throw *failure;
@@ -448,7 +448,7 @@ asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
   if (!wanted) throw MethodError(rpc::kUnavailable, "The client is gone, or the supervisor stops");
   if (!calls_.holds(*call)) throw MethodError(rpc::kBlocked, "The approval was revoked meanwhile");
   co_await start(call, std::move(command), std::move(request), terminal);
-  co_return Json{{"call", call->id}, {"skill", call->skill}, {"policy", call->policy.digest()}};
+  co_return Json{{"call", call->id}, {"skill", call->skill}, {"policy", call->policy_digest}};
 }
 
 asio::awaitable<Json> Supervisor::exec_signal(MethodCall request) {

@@ -210,7 +210,7 @@ void Runner::finish(Running& running, Json notification, const std::string& deci
   audit::Record record = running.call->record("outcome");
   record.decision = decision;
   record.reason = reason;
-  record.policy = running.call->policy.digest();
+  record.policy = running.call->policy_digest;
   if (!running.dropped.empty()) payload["dropped_variables"] = running.dropped;
   record.payload = std::move(payload);
   journal_.note(std::move(record));

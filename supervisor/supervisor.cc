@@ -178,7 +178,7 @@ void Supervisor::on_connection(const egress::Connection& event) {
   audit::Record record;
   if (const auto call = calls_.by_id(event.call)) {
     record = call->record("connection");
-    record.policy = call->policy.digest();
+    record.policy = call->policy_digest;
   } else {
     record.kind = "connection";
     record.call = event.call;
