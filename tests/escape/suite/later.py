@@ -1,0 +1,181 @@
+"""Files that run code later: when the person, or a tool of hers, uses the workspace outside."""
+
+import os
+import shutil
+import subprocess
+
+from suite.technique import category, program, shell, technique
+
+category("later")
+
+
+def repository(scene):
+    """A git repository as somebody left it, with an example of a hook."""
+    for folder in ("hooks", "objects", "refs/heads", "info"):
+        os.makedirs(f"{scene.workspace}/.git/{folder}")
+    scene.work(".git/HEAD", "ref: refs/heads/main\n")
+    scene.work(".git/config", "[core]\n\trepositoryformatversion = 0\n\tbare = false\n")
+    scene.work(".git/hooks/post-merge", "#!/bin/sh\n", 0o755)
+
+
+def there(*names):
+    """Evidence: one of these exists, or says something else than before."""
+
+    def look(scene, _):
+        for name in names:
+            path = f"{scene.workspace}/{name}"
+            if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+                return f"{name} is there"
+        return None
+
+    return look
+
+
+def says(name, word):
+    return lambda s, _: f"{name} says {word!r}" if word in s.read(f"{s.workspace}/{name}") else None
+
+
+HOOK = ".git/hooks/post-checkout"
+
+for how in ("open", "creat", "mknod", "link", "symlink", "rename", "renameat2", "tmpfile", "empty-path", "at"):
+    technique(f"hook-by-{how}", 3, f"a hook made by {how}", prepare=repository, observe=there(HOOK),
+              attack=program("make", lambda _, how=how: how, lambda _: HOOK), layers=(("names",),) if how == "open" else ())  # fmt: skip
+technique("hook-by-fifo", 3, "a pipe in the place of a hook", prepare=repository, observe=there(HOOK),
+          attack=program("make", lambda _: "fifo", lambda _: HOOK))  # fmt: skip
+technique("hook-by-link-outside-name", 3, "a hook by a link to the directory of hooks", prepare=repository, observe=there(HOOK),
+          attack=shell("ln -s .git/hooks h; echo evil > h/post-checkout"))  # fmt: skip
+technique("hook-by-dots", 3, "a hook by a name with `..` and `.`", prepare=repository, observe=there(HOOK),
+          attack=shell("mkdir d; echo evil > ./d/.././.git//hooks/./post-checkout"))  # fmt: skip
+technique("hook-by-cwd", 3, "a hook from inside the directory", prepare=repository, observe=there(HOOK),
+          attack=shell("cd .git/hooks && echo evil > post-checkout"))  # fmt: skip
+technique("hook-by-proc", 3, "a hook by /proc/self/cwd and a descriptor", prepare=repository, observe=there(HOOK),
+          attack=shell("echo evil > /proc/self/cwd/.git/hooks/post-checkout; exec 5<.git/hooks; "
+                       "echo evil > /proc/self/fd/5/post-checkout"))  # fmt: skip
+technique("hook-overwritten", 3, "a hook that exists, with another text", prepare=repository,
+          observe=says(".git/hooks/post-merge", "evil"), attack=shell("echo evil >> .git/hooks/post-merge"),
+          layers=(("readonly", "names", "landlock"),))  # fmt: skip
+technique("hook-replaced", 3, "a hook that exists, replaced by rename and by exchange", prepare=repository,
+          observe=says(".git/hooks/post-merge", "evil"),
+          attack=lambda s: ["sh", "-c", 'echo evil > own; mv -f own .git/hooks/post-merge; echo evil > own; '
+                            '"$1" exchange own .git/hooks/post-merge', "sh", s.program])  # fmt: skip
+technique("hooks-moved-away", 3, "the directory of hooks moved, and another in its place", prepare=repository,
+          observe=there(HOOK),
+          attack=shell("mkdir own; echo evil > own/post-checkout; mv .git/hooks gone; mv own .git/hooks"))  # fmt: skip
+technique("hooks-exchanged", 3, "the directory of hooks exchanged", prepare=repository, observe=there(HOOK),
+          attack=lambda s: ["sh", "-c", 'mkdir own; echo evil > own/post-checkout; "$1" exchange own .git/hooks', "sh", s.program])  # fmt: skip
+technique("git-directory-moved", 3, "the repository moved, and another in its place", prepare=repository,
+          observe=there(HOOK), attack=shell("mkdir -p own/hooks; echo evil > own/hooks/post-checkout; mv .git gone; mv own .git"))  # fmt: skip
+technique("git-directory-renamed", 3, "a directory that becomes .git by its name", observe=there(HOOK),
+          attack=shell("mkdir -p own/hooks own/objects own/refs; echo evil > own/hooks/post-checkout; mv own .git"))  # fmt: skip
+technique("git-parent-renamed", 3, "a directory that becomes .git/hooks's parent", observe=there("a/" + HOOK),
+          attack=shell("mkdir -p b/own/hooks; echo evil > b/own/hooks/post-checkout; mv b a; mv a/own a/.git"))  # fmt: skip
+technique("git-link", 3, "a link that is called .git",
+          observe=lambda s, _: "a link" if os.path.islink(s.workspace + "/.git") else None,
+          attack=shell("mkdir -p own/hooks; echo evil > own/hooks/post-checkout; ln -s own .git"))  # fmt: skip
+technique("git-file", 3, "a file .git that points to a directory of the attack's", observe=there(".git"),
+          attack=shell("mkdir -p own/hooks; echo evil > own/hooks/post-checkout; echo 'gitdir: own' > .git"))  # fmt: skip
+technique("git-directory-linked", 3, "hard links of a hook into a repository", prepare=repository, observe=there(HOOK),
+          attack=shell("echo evil > own; ln own .git/hooks/post-checkout; ln -s own .git/hooks/post-checkout"))  # fmt: skip
+technique("nested-hook", 3, "a hook of a repository in a directory below", observe=there("sub/dir/" + HOOK),
+          attack=shell("mkdir -p sub/dir/.git/hooks; echo evil > sub/dir/" + HOOK))  # fmt: skip
+
+
+def git(*arguments):
+    return " ".join(("git", *arguments))
+
+
+def no_git(_):
+    return "" if shutil.which("git") else "there is no git"
+
+
+CONFIG = ".git/config"
+
+technique("config-overwritten", 3, "the repository's configuration, with a program to run", prepare=repository,
+          observe=says(CONFIG, "fsmonitor"),
+          attack=shell("printf '[core]\\n\\tfsmonitor = ./evil\\n' >> .git/config"))  # fmt: skip
+technique("config-replaced", 3, "the same by rename", prepare=repository, observe=says(CONFIG, "sshCommand"),
+          attack=shell("printf '[core]\\n\\tsshCommand = ./evil\\n' > own; mv -f own .git/config"))  # fmt: skip
+technique("config-by-lock", 3, "the same as git does it, by config.lock", prepare=repository, observe=says(CONFIG, "pager"),
+          attack=shell("{ cat .git/config; printf '[core]\\n\\tpager = ./evil\\n'; } > .git/config.lock; "
+                       "mv .git/config.lock .git/config"))  # fmt: skip
+
+
+def setting(name, value):
+    """A key that runs a program, set by git itself, in a repository that it makes."""
+    word = name.rsplit(".", maxsplit=1)[-1]
+    technique(f"config-{name.replace('.', '-').lower()}", 3, f"git config {name}", impossible=no_git, observe=says(CONFIG, word),
+              attack=shell(git("init", "-q", ".") + "; " + git("config", f"'{name}'", f"'{value}'") + "; :"))  # fmt: skip
+
+
+setting("core.hooksPath", "own")
+setting("core.fsmonitor", "./evil")
+setting("alias.st", "!./evil")
+setting("filter.x.clean", "./evil")
+setting("include.path", "../evil.config")
+setting("credential.helper", "!./evil")
+technique("config-of-clone", 3, "a key that runs a program, set while cloning", impossible=no_git,
+          observe=says("copy/.git/config", "fsmonitor"),
+          attack=shell("git init -q own; git -C own -c user.name=a -c user.email=a@b commit -q --allow-empty -m a; "
+                       "git clone -q -c core.fsmonitor=./evil own copy; :"))  # fmt: skip
+technique("hook-by-template", 3, "git init with a template of the attack's", impossible=no_git, observe=there(HOOK),
+          attack=shell("mkdir -p t/hooks; echo evil > t/hooks/post-checkout; chmod +x t/hooks/*; git init -q --template=t ."))  # fmt: skip
+technique("modules-file", 3, ".gitmodules with a command", prepare=repository, observe=there(".gitmodules"),
+          attack=shell("printf '[submodule \"a\"]\\n\\tupdate = !./evil\\n' > .gitmodules"))  # fmt: skip
+technique("hook-of-submodule", 3, "a hook in the repository of a submodule", prepare=repository,
+          observe=there(".git/modules/a/hooks/post-checkout"),
+          attack=shell("mkdir -p .git/modules/a/hooks; echo evil > .git/modules/a/hooks/post-checkout"))  # fmt: skip
+technique("hook-of-worktree", 3, "hooks and configuration in a worktree's directory", prepare=repository,
+          observe=there(".git/worktrees/a/hooks/x", ".git/worktrees/a/config.worktree"),
+          attack=shell("mkdir -p .git/worktrees/a/hooks; echo evil > .git/worktrees/a/hooks/x; "
+                       "printf '[core]\\n\\tfsmonitor = ./evil\\n' > .git/worktrees/a/config.worktree"))  # fmt: skip
+technique("common-directory-file", 3, "a repository whose commondir leads elsewhere", prepare=repository,
+          observe=there(".git/commondir"), attack=shell("echo ../own > .git/commondir"))  # fmt: skip
+
+# --- Names that other programs obey.
+
+NAMES = {
+    "environment-file": ".envrc", "editor-tasks": ".vscode/tasks.json", "editor-settings": ".vscode/settings.json",
+    "idea": ".idea/workspace.xml", "agent-servers": ".mcp.json", "claude-settings": ".claude/settings.json",
+    "codex-configuration": ".codex/config.toml", "shell-profile": ".profile", "shell-bashrc": ".bashrc",
+    "shell-zshrc": ".zshrc", "shell-login": ".bash_profile",
+}  # fmt: skip
+for label, path in NAMES.items():
+    technique(f"new-{label}", 3, f"{path}, made", observe=there(path),
+              attack=shell(f"mkdir -p \"$(dirname {path})\"; echo evil > {path}"))  # fmt: skip
+technique("existing-environment-file", 3, ".envrc, changed", prepare=lambda s: s.work(".envrc", "# ours\n"),
+          observe=says(".envrc", "evil"), attack=shell("echo evil >> .envrc; echo evil > own; mv -f own .envrc; cp own .envrc; :"),
+          )  # fmt: skip
+technique("existing-tasks", 3, ".vscode/tasks.json, changed or made beside what exists",
+          prepare=lambda s: s.work(".vscode/settings.json", "{}\n"), observe=there(".vscode/tasks.json"),
+          attack=shell("echo evil > .vscode/tasks.json; echo evil > own; mv own .vscode/tasks.json"))  # fmt: skip
+technique("editor-directory-renamed", 3, "a directory that becomes .vscode by its name", observe=there(".vscode/tasks.json"),
+          attack=shell("mkdir own; echo evil > own/tasks.json; mv own .vscode"))  # fmt: skip
+technique("name-in-subdirectory", 3, ".envrc in a directory that is moved to the top", observe=there("top/.envrc"),
+          attack=shell("mkdir -p a/b; echo evil > a/b/.envrc; mv a/b top"))  # fmt: skip
+technique("name-by-archive", 3, "tar, which makes names of its own", observe=there(".envrc", HOOK), impossible=lambda s:
+          "" if shutil.which("tar") else "there is no tar", prepare=lambda s: archive(s), attack=shell("tar -xf evil.tar; :"))  # fmt: skip
+
+
+def archive(scene):
+    for name in (".envrc", HOOK):
+        scene.write(name, "evil\n", 0o755, where=scene.outside + "/tree")
+    subprocess.run(["tar", "-cf", scene.workspace + "/evil.tar", "-C", scene.outside + "/tree", "."], check=True)
+
+
+# --- While the name is judged (invariant 13).
+
+for how in ("open", "mkdir", "link", "symlink", "rename"):
+    technique(f"name-race-by-{how}", 13, f"the name exchanged by a thread while {how} is judged", limit=60,
+              attack=program("name-race", lambda _, how=how: how, lambda _: ".enxrc", lambda _: ".envrc"),
+              **({"layers": (("names",),)} if how == "open" else {}))  # fmt: skip
+technique("name-race-of-threads", 13, "the same with eight threads that write", limit=60,
+          attack=program("name-race", lambda _: "open", lambda _: ".enxrc", lambda _: ".envrc", lambda _: 8))  # fmt: skip
+technique("hook-race", 13, "a hook's name exchanged while it is judged",
+          prepare=lambda s: (repository(s), os.makedirs(s.workspace + "/.git/other")), limit=60,
+          attack=program("name-race", lambda _: "open", lambda _: ".git/other/abc", lambda _: ".git/hooks/abc"))  # fmt: skip
+technique("parent-race", 13, "a directory exchanged for a link while a name below is judged", prepare=repository, limit=60,
+          attack=program("parent-race", lambda _: ".git/hooks", lambda _: "post-checkout"))  # fmt: skip
+technique("interrupted-call", 13, "signals that interrupt the call while it is judged", limit=60,
+          attack=program("interrupted-make", lambda _: ".envrc"))  # fmt: skip
+technique("dying-caller", 13, "callers that die while their call is judged", limit=60,
+          attack=program("dying-make", lambda _: ".envrc"))  # fmt: skip

@@ -1,0 +1,117 @@
+"""Processes: those of the host, and those that want to outlive their call."""
+
+import os
+import signal
+import time
+
+from suite.technique import Stopped, category, program, shell, technique
+
+category("processes")
+
+
+def victim(scene):
+    """Notes its number, the address of the secret, the descriptor that is open."""
+    scene.target, line = scene.victim()
+    scene.notes.extend(line.split())
+
+
+def ended(scene, _):
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        if scene.target.poll() is not None:
+            return f"the process outside ended by signal {-scene.target.returncode}"
+        time.sleep(0.01)
+    return None
+
+
+for how in ("kill", "group", "tkill", "tgkill", "queue", "pidfd"):
+    technique(f"signal-by-{how}", 3, f"a signal to a process outside, by {how}", prepare=victim, observe=ended,
+              attack=program("signal", lambda _, how=how: how))  # fmt: skip
+technique("signal-of-descriptor", 3, "a pipe that signals a process outside", prepare=victim, observe=ended,
+          attack=program("signal-of-descriptor"))  # fmt: skip
+technique("ptrace", 3, "a process outside, traced", prepare=victim, attack=program("ptrace"))
+technique("process-vm-readv", 3, "the memory of a process outside", prepare=victim, attack=program("process-vm-readv"))
+technique("proc-mem", 3, "the same by /proc/PID/mem", prepare=victim, attack=program("proc-mem"))
+technique("steal-descriptor", 3, "an open file of a process outside, by pidfd_getfd", prepare=victim,
+          attack=program("steal-descriptor"))  # fmt: skip
+
+
+def first_process(scene):
+    victim(scene)
+    if scene.inside:
+        scene.notes[0] = "1"
+
+
+technique("inspect-first-process", 3, "memory, files and program of the sandbox's first process",
+          prepare=first_process, attack=program("inspect"))  # fmt: skip
+technique("trace-first-process", 3, "the sandbox's first process, traced", prepare=first_process,
+          attack=program("ptrace"))  # fmt: skip
+
+
+def limit_changed(scene, _):
+    return "the limit is 7" if "7                    7" in " ".join(
+        line for line in scene.read(f"/proc/{scene.target.pid}/limits").splitlines() if "open files" in line
+    ) else None  # fmt: skip
+
+
+technique("limit-of-another", 3, "the resource limits of a process outside", prepare=victim, observe=limit_changed,
+          attack=program("limit-of-another"))  # fmt: skip
+technique("priority-of-another", 3, "priority and processors of a process outside", prepare=victim,
+          observe=lambda s, _: "changed" if os.getpriority(os.PRIO_PROCESS, s.target.pid) == 19 else None,
+          attack=program("priority-of-another"))  # fmt: skip
+
+
+def apart(scene):
+    scene.target, line = scene.spawn(scene.instance.attacks, "victim-apart", scene.outside + "/secret")
+    scene.notes.append(line.split()[0])
+
+
+for how in ("files", "pidfd"):
+    technique(f"join-namespaces-by-{how}", 4, f"the namespaces of a process outside, by {how}", prepare=apart,
+              attack=program("join-namespaces", lambda _, how=how: how))  # fmt: skip
+for how in ("unshare", "clone", "clone3"):
+    technique(f"new-namespace-by-{how}", 4, f"a user namespace by {how}", attack=program("new-namespace", lambda _, how=how: how),
+              **({"layers": (("seccomp",),)} if how == "unshare" else {}))  # fmt: skip
+
+
+# --- Staying.
+
+
+def still_there(scene, _):
+    path = scene.workspace + "/alive"
+    end = time.monotonic() + 2
+    while time.monotonic() < end and not os.path.exists(path):
+        time.sleep(0.01)
+    before = scene.read(path)
+    time.sleep(0.3)
+    after = scene.read(path)
+    if len(after) > len(before):
+        # Outside, and where the pid namespace is left out, its number is ours.
+        os.kill(int(after.split()[-1]), signal.SIGKILL)
+        return "a process goes on after the call"
+    return None
+
+
+technique("orphan", 11, "a process that leaves session, terminal and signals behind", observe=still_there,
+          attack=program("orphan", lambda _: "alive"), layers=(("pids",),))  # fmt: skip
+technique("outlive-by-nohup", 11, "nohup, setsid and &", observe=still_there,
+          attack=shell("nohup setsid ./attack orphan alive >/dev/null 2>&1 & sleep 0.3"))  # fmt: skip
+
+
+def outlive_client(scene, inside):
+    """Kills the client with SIGKILL while the command runs; outside that is the shell that started it."""
+    argv = [scene.program, "orphan", "alive"]
+    script = '"$@" & sleep 30'
+    client = ["sh", "-c", script, "sh", *argv]
+    if inside:
+        client = [scene.instance.bin + "/sc", "run", "--workspace", scene.workspace, "--", *client]
+    process, _ = scene.spawn(*client, cwd=scene.workspace)  # "left it"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    evidence = still_there(scene, None)
+    if not evidence:
+        raise Stopped("everything ended with the client")
+    return evidence
+
+
+technique("outlive-client", 11, "the client is killed; the command goes on", trial=outlive_client)

@@ -1,0 +1,49 @@
+"""What a command can use up: the host must stay in reach, and the command must end."""
+
+import time
+
+from suite.technique import Stopped, category, program, technique
+
+category("resources")
+
+
+def bound(name, what, *arguments, **rest):
+    """As the skill "bounded" (instance.py): 96 MiB, 24 processes, 8 MiB of /tmp, 6 seconds."""
+    technique(name, 2, what, skill="bounded", attack=program(*arguments), **rest)
+
+
+bound("fork-bomb", "150 processes at once", "fork-bomb", lambda _: 150, layers=(("limits",),))
+bound("big-file", "a file of 5 MiB", "big-file", lambda _: 5, layers=(("limits",),))
+bound("many-descriptors", "200 open descriptors", "many-descriptors", lambda _: 200)
+for kind, what in (("private", "memory of its own"), ("shared", "shared memory"), ("memfd", "a file in memory"),
+                   ("sysv", "System V memory")):  # fmt: skip
+    bound(f"memory-{kind}", f"256 MiB of {what}", "memory-bomb", lambda _, kind=kind: kind, lambda _: 256,
+          endings=(137,), killed=True)  # fmt: skip
+for place in ("/tmp", "/dev/shm"):
+    bound(f"fill{place.replace('/', '-')}", f"16 MiB in {place}", "fill", lambda _, place=place: place, lambda _: 16,
+          impossible=lambda s: "")  # fmt: skip
+bound("many-files", "20,000 files in /tmp", "many-files", lambda _: "/tmp", lambda _: 20000)
+bound("flood", "16 MiB of output", "flood", lambda _: 16, endings=(137, 141, 124), killed=True,
+      observe=lambda s, r: "all of it came" if "flooded" in r.text else None)  # fmt: skip
+bound("deaf", "every signal ignored, for longer than the call may take", "deaf", lambda _: 9, endings=(124, 137),
+      killed=True, limit=15)  # fmt: skip
+
+
+def host_answers(scene, inside):
+    """While a bomb of processes that eat the processor goes on, another call is served."""
+    script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do (while :; do :; done) & done; wait"
+    argv = ["sh", "-c", "echo begun; " + script]
+    if not inside:
+        process, _ = scene.spawn(*argv, cwd=scene.workspace)
+        return "sixteen busy processes run" if process.poll() is None else None
+    client = [scene.instance.bin + "/sc", "run", "--workspace", scene.workspace, "--skill", "bounded", "--", *argv]
+    scene.spawn(*client, cwd=scene.workspace)
+    start = time.monotonic()
+    scene.instance.sc("run", "--workspace", scene.workspace, "--", "true")
+    took = time.monotonic() - start
+    if took > 5:
+        return f"another call took {took:.1f} s"
+    raise Stopped(f"another call took {took * 1000:.0f} ms meanwhile")
+
+
+technique("busy-processes", 2, "sixteen processes that never rest, and another call meanwhile", trial=host_answers)
