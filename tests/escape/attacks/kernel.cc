@@ -32,8 +32,9 @@
 namespace escape {
 namespace {
 
+// But of processes, whose first one takes all others with it.
 constexpr int kEveryNamespace =
-    CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_NEWPID;
+    CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP;
 
 // What one call answers, made by a process of its own: 0 and above, or -errno. Empty when a signal
 // ended it.
