@@ -67,6 +67,8 @@ run_all_tests() {
     add_other_user
     suite "Unit and integration tests as an ordinary user" run_ctest_as_user
   fi
+  suite "Ways out of a sandbox" run_escape
+  suite "Ways out of a sandbox that lacks a layer" run_escape --weakened
 
   headline "Build with AddressSanitizer and UndefinedBehaviorSanitizer"
   build asan ON
@@ -79,6 +81,11 @@ run_all_tests() {
   say ""
   say "$passed passed, $failed failed"
   [ "$failed" = 0 ]
+}
+
+# As root for both kinds of install.
+run_escape() {
+  tests/escape/run ${other_user:+--user "$other_user"} "$@"
 }
 
 # An ordinary user that exists for this run only.
