@@ -1,7 +1,6 @@
 #include "supervisor/judge.h"
 
 #include <fcntl.h>
-#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -11,33 +10,11 @@
 #include "common/errors.h"
 #include "common/text.h"
 #include "supervisor/attribution.h"
+#include "supervisor/file_rights.h"
 #include "supervisor/sandbox/launcher_client.h"
 
 namespace sharkcage {
 namespace {
-
-// Rights on the file system of another user, for this thread (credentials(7)): leaving uid 0 also
-// takes CAP_DAC_OVERRIDE and its kind out of the effective set. There are no supplementary groups
-// (main.cc).
-class FileRights {
- public:
-  FileRights(uid_t uid, gid_t gid) : gid_(::setfsgid(gid)), uid_(::setfsuid(uid)) {
-    if (static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1))) != uid) {
-      throw UserError("The file system rights of user id " + std::to_string(uid) +
-                      " cannot be taken on");
-    }
-  }
-  ~FileRights() {
-    ::setfsuid(static_cast<uid_t>(uid_));
-    ::setfsgid(static_cast<gid_t>(gid_));
-  }
-  FileRights(const FileRights&) = delete;
-  FileRights& operator=(const FileRights&) = delete;
-
- private:
-  int gid_;
-  int uid_;
-};
 
 void require_owner(const std::string& path, uid_t owner) {
   struct stat status {};
@@ -56,8 +33,7 @@ std::vector<sandbox::JudgedPath> judge_paths(const Policy& policy, const std::st
                                              uid_t owner, gid_t group, bool privileged) {
   std::vector<sandbox::JudgedPath> paths;
   {
-    const FileRights rights(privileged ? owner : ::setfsuid(static_cast<uid_t>(-1)),
-                            privileged ? group : ::setfsgid(static_cast<gid_t>(-1)));
+    const FileRights rights(owner, group, privileged);
     if (!policy.workspace.empty()) {
       paths.push_back(
           sandbox::judge_path(policy.workspace, policy.workspace, policy.workspace_access));
@@ -82,8 +58,7 @@ std::vector<sandbox::JudgedPath> judge_paths(const Policy& policy, const std::st
 }
 
 std::string workspace_of(const std::string& path, const Peer& peer, bool privileged) {
-  const FileRights rights(privileged ? peer.uid : ::setfsuid(static_cast<uid_t>(-1)),
-                          privileged ? peer.gid : ::setfsgid(static_cast<gid_t>(-1)));
+  const FileRights rights(peer.uid, peer.gid, privileged);
   const std::string normal = normal_path(path, "/");
   std::error_code error;
   const std::string real = std::filesystem::canonical(normal, error).string();

@@ -15,6 +15,7 @@
 #include "common/hash.h"
 #include "supervisor/environment.h"
 #include "supervisor/judge.h"
+#include "supervisor/refusals.h"
 
 namespace sharkcage {
 namespace {
@@ -52,6 +53,7 @@ struct Runner::Running {
   std::string token;          // of the egress
   std::uint64_t listener = 0;
   uid_t host_uid = 0;
+  Owner owner;
   std::vector<std::string> dropped;
   std::string cancelled;  // why we ended it, if we did
   bool announced = false;
@@ -86,6 +88,7 @@ void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
     spec.paths = judge_paths(call->policy, options_.skills_dir, call->owner, account.group,
                              options_.privileged);
     spec.identity = {call->owner, account.group, account.name, 0};
+    running->owner = {call->owner, account.group, options_.privileged};
     if (options_.privileged) spec.identity.host_uid = running->host_uid = host_ids_.take();
     if (call->policy.network()) running->token = random_hex(kProxyTokenBytes);
     auto environment = build_environment(
@@ -179,6 +182,8 @@ void Runner::on_event(Running& running, sandbox::Event event) {
       } else {
         notification["signal"] = payload["signal"] = event.signal;
       }
+      add_refusals(payload, event.refused, event.refused_more, call.policy, running.owner);
+      if (!event.refused_unknown.empty()) payload["refused_unknown"] = event.refused_unknown;
       const std::string reason = running.cancelled.empty() ? event.reason : running.cancelled;
       if (!reason.empty()) notification["reason"] = reason;
       finish(running, std::move(notification), "", reason, std::move(payload));

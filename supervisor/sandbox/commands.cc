@@ -163,6 +163,7 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
       hooks_.tell({{"event", "terminal"}, {"id", command.id}}, fds);
       break;
     case InitReport::kStarted:
+      command.leader = report.value;
       hooks_.tell({{"event", "started"}, {"id", command.id}, {"pid", report.value}}, {});
       break;
     case InitReport::kReturned:
@@ -176,6 +177,7 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
       command.deadline = Clock::time_point::max();
       hooks_.tell({{"event", "over"}, {"id", command.id}}, {});
       break;
+    case InitReport::kFiltered:
     case InitReport::kReady:
       break;
   }
@@ -198,7 +200,30 @@ void Commands::tell_returned(Command& command, int status, std::uint64_t cpu_us,
   command.returned = true;
   // The time limit is the command's. What it left behind lives as long as the sandbox.
   if (!command.ending) command.deadline = Clock::time_point::max();
-  hooks_.tell(event, {});
+  const std::vector<UniqueFd> refused = collect_refused(command, event);
+  hooks_.tell(event, refused);
+}
+
+// A refusal belongs to the command whose session it was in; one of a process that has left its
+// session, to the command that returns now.
+std::vector<UniqueFd> Commands::collect_refused(Command& command, Json& event) {
+  std::vector<UniqueFd> fds;
+  try {
+    RefusalTable::Taken taken = hooks_.collect();
+    command.refused_more += taken.more;
+    for (Refusal& refusal : taken.refusals) {
+      const auto owner = std::find_if(
+          commands_.begin(), commands_.end(),
+          [&](const Command& known) { return !known.returned && known.leader == refusal.command; });
+      (owner == commands_.end() ? command : *owner).refused.add(std::move(refusal));
+    }
+    RefusalTable::Taken own = command.refused.take();
+    own.more += command.refused_more;
+    if (!own.refusals.empty() || own.more > 0) fds.push_back(pack(own));
+  } catch (const std::exception& error) {
+    event["refused_unknown"] = error.what();
+  }
+  return fds;
 }
 
 void Commands::tell_failed(Command& command, InitReport& report) {

@@ -16,6 +16,7 @@
 #include "common/fd.h"
 #include "common/json.h"
 #include "supervisor/sandbox/init_channel.h"
+#include "supervisor/sandbox/refusals.h"
 
 namespace sharkcage::sandbox {
 
@@ -27,6 +28,8 @@ class Commands {
     std::function<void(const Json& event, const std::vector<UniqueFd>& fds)> tell;
     // Ends the sandbox, because that is the only way to end a command.
     std::function<void(const std::string& reason)> end_sandbox;
+    // What the attendants have refused since the last time. Throws when they cannot tell.
+    std::function<RefusalTable::Taken()> collect;
   };
 
   explicit Commands(Hooks hooks) : hooks_(std::move(hooks)) {}
@@ -56,6 +59,7 @@ class Commands {
   struct Command {
     std::uint64_t id = 0;
     bool last = false;
+    pid_t leader = 0;  // inside; 0 before it is started
     UniqueFd channel;
     Clock::time_point started;
     Clock::time_point deadline = Clock::time_point::max();
@@ -63,11 +67,14 @@ class Commands {
     bool ending = false;  // its keeper was ordered to end everything
     bool returned = false;
     bool over = false;
+    RefusalTable refused;
+    std::uint64_t refused_more = 0;
   };
 
   Command* find(std::uint64_t id);
   bool hear(Command& command);
   void on_report(Command& command, InitReport& report, const std::vector<UniqueFd>& fds);
+  std::vector<UniqueFd> collect_refused(Command& command, Json& event);
   void tell_returned(Command& command, int status, std::uint64_t cpu_us, std::uint64_t max_rss);
   void tell_failed(Command& command, InitReport& report);
   void order(Command& command, const InitOrder& order);

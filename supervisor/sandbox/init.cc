@@ -117,7 +117,12 @@ class Init {
     sock_fprog program{};
     program.len = static_cast<unsigned short>(plan_.filter->size());
     program.filter = const_cast<sock_filter*>(plan_.filter->data());
-    if (sys::seccomp_set_filter(&program) != 0) fail(InitReport::kSeccomp, "");
+    const int listener = sys::seccomp_set_filter(&program);
+    if (listener < 0) fail(InitReport::kSeccomp, "");
+    InitReport report;
+    report.kind = InitReport::kFiltered;
+    send(report, listener);
+    ::close(listener);
   }
 
   void report_ready() {

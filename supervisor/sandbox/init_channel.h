@@ -24,6 +24,7 @@ enum RunFd : std::size_t { kImageFd, kCommandFd, kStdinFd, kStdoutFd, kStderrFd,
 
 struct InitReport {
   enum Kind : std::uint32_t {
+    kFiltered,  // of PID 1; descriptor: the listener of the system call filter
     kReady,     // of PID 1; descriptor: the listener, if any
     kFailed,    // of PID 1: `what` failed with `error` at `text`; of a keeper: no command runs
     kTerminal,  // descriptor: the master of the command's terminal

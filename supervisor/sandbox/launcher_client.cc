@@ -50,7 +50,7 @@ bool send_order(int control, const Json& order, std::span<const int> fds = {}) {
   throw_errno("sendmsg", "an order to a sandbox");
 }
 
-Event returned_event(const Json& json) {
+Event returned_event(const Json& json, const std::vector<UniqueFd>& fds) {
   Event event;
   event.kind = Event::Kind::kReturned;
   if (json.contains("exit")) event.exit = json.at("exit").get<int>();
@@ -59,6 +59,12 @@ Event returned_event(const Json& json) {
   event.wall_us = json.value("wall_us", std::uint64_t{0});
   event.cpu_us = json.value("cpu_us", std::uint64_t{0});
   event.max_rss = json.value("max_rss", std::uint64_t{0});
+  event.refused_unknown = json.value("refused_unknown", "");
+  if (!fds.empty()) {
+    auto taken = unpack(fds[0].get());
+    event.refused = std::move(taken.refusals);
+    event.refused_more = taken.more;
+  }
   return event;
 }
 
@@ -94,7 +100,7 @@ Event plain_event(const std::string& name, const Json& json, std::vector<UniqueF
 Event event_of(const std::string& text, std::vector<UniqueFd> fds) {
   const Json json = Json::parse(text, nullptr, false);
   const std::string name = json.is_object() ? json.value("event", "") : "";
-  Event event = name == "returned" ? returned_event(json)
+  Event event = name == "returned" ? returned_event(json, fds)
                 : name == "failed" ? failed_event(json)
                                    : plain_event(name, json, std::move(fds));
   event.command = json.value("id", std::uint64_t{0});

@@ -18,6 +18,7 @@
 
 #include "common/fd.h"
 #include "supervisor/sandbox/command.h"
+#include "supervisor/sandbox/refusals.h"
 #include "supervisor/sandbox/spec.h"
 
 namespace sharkcage::sandbox {
@@ -83,6 +84,12 @@ struct Event {
   std::uint64_t wall_us = 0;
   std::uint64_t cpu_us = 0;
   std::uint64_t max_rss = 0;  // bytes, of its largest process
+
+  // kReturned: what the sandbox refused meanwhile; how many more there were, of which nothing is
+  // known but their number; why nothing is known at all, or empty.
+  std::vector<Refusal> refused;
+  std::uint64_t refused_more = 0;
+  std::string refused_unknown;
 
   // kFailed: what was attempted and why it failed; what to do, or empty.
   std::string what;

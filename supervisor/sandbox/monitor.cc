@@ -17,6 +17,7 @@
 #include "common/json.h"
 #include "supervisor/sandbox/cgroup.h"
 #include "supervisor/sandbox/commands.h"
+#include "supervisor/sandbox/deputy.h"
 #include "supervisor/sandbox/failures.h"
 #include "supervisor/sandbox/identity.h"
 #include "supervisor/sandbox/init.h"
@@ -53,7 +54,8 @@ class Monitor {
         commands_({[this](const Json& event, const std::vector<UniqueFd>& passed) {
                      tell(event, passed);
                    },
-                   [this](const std::string& reason) { kill_init(reason); }}) {}
+                   [this](const std::string& reason) { kill_init(reason); },
+                   [this] { return collect_refused(); }}) {}
 
   // The story of a sandbox from outside. Throws Failed, UserError, system_error before it runs.
   void run() {
@@ -67,6 +69,7 @@ class Monitor {
       clone_init(group.fd());
       group.leave();
       write_id_maps(init_, spec_.identity);
+      namespaces_ = open_namespaces(init_);
       order_init({InitOrder::kBegin, 0}, {});
       watch();
     } catch (...) {
@@ -160,7 +163,8 @@ class Monitor {
       std::vector<pollfd> events = {{channel_.get(), POLLIN, 0},
                                     {pidfd_.get(), POLLIN, 0},
                                     {fds_.control.get(), POLLIN, 0},
-                                    {fds_.lifeline.get(), POLLIN, 0}};
+                                    {fds_.lifeline.get(), POLLIN, 0},
+                                    {deputy_.pidfd(), POLLIN, 0}};
       commands_.add_to(events);
       if (::poll(events.data(), events.size(), commands_.milliseconds_left()) < 0) {
         if (errno != EINTR) throw_errno("poll");
@@ -176,6 +180,10 @@ class Monitor {
       }
       if (events[2].revents != 0) obey();
       if (events[3].revents != 0) kill_init(kSupervisor);
+      if (events[4].revents != 0) {
+        deputy_.stop();
+        kill_init("the process that decides about its system calls has ended");
+      }
       commands_.keep_time();
     }
   }
@@ -187,7 +195,10 @@ class Monitor {
     const ssize_t size = recv_with_fds(channel_.get(), reinterpret_cast<char*>(&report),
                                        sizeof report, fds, MSG_DONTWAIT);
     if (size != sizeof report) return false;
-    if (report.kind == InitReport::kReady) {
+    if (report.kind == InitReport::kFiltered) {
+      if (fds.size() != 1) throw Failed("the sandbox has no listener for system calls", 0, "");
+      deputy_ = start_deputy(spec_, plan_, std::move(namespaces_), std::move(fds[0]), refusals_);
+    } else if (report.kind == InitReport::kReady) {
       ready_ = true;
       tell({{"event", "ready"}, {"controllers", controllers_}}, fds);
     } else if (report.kind == InitReport::kFailed) {
@@ -195,6 +206,13 @@ class Monitor {
       throw Failed(Failure{report.what, report.error, report.text});
     }
     return true;
+  }
+
+  // What was refused since the last time.
+  RefusalTable::Taken collect_refused() {
+    if (refusals_.value() == seen_) return {};
+    seen_ = refusals_.value();
+    return collect(deputy_.channel());
   }
 
   void obey() {
@@ -251,6 +269,10 @@ class Monitor {
   Spec spec_;
   Plan plan_;
   std::map<std::pair<uid_t, gid_t>, UniqueFd> idmaps_;
+  NamespaceFds namespaces_;  // until the deputy has them
+  RefusalCounter refusals_;
+  std::uint64_t seen_ = 0;  // of `refusals_`
+  Attendant deputy_;
   pid_t init_ = 0;
   UniqueFd pidfd_;
   UniqueFd channel_;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 
 #include "supervisor/sandbox/weakened.h"
 
@@ -33,6 +34,22 @@ int hand_on_capabilities() {
   return 0;
 }
 
+// To the capabilities of `kept` (below 32), and those not inheritable.
+int lower_capabilities(std::uint32_t kept) {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
+  if (::prctl(PR_SET_SECUREBITS, kSecurebits, 0, 0, 0) != 0) return -1;
+  if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return -1;
+  // The kernel may know more capabilities than this header: EINVAL tells the end.
+  for (unsigned long capability = 0; ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0;) {
+    ++capability;
+  }
+  if (errno != EINVAL) return -1;
+  __user_cap_header_struct header{};
+  header.version = _LINUX_CAPABILITY_VERSION_3;
+  const __user_cap_data_struct data[2] = {{kept, kept, 0}, {0, 0, 0}};
+  return static_cast<int>(::syscall(SYS_capset, &header, data));
+}
+
 }  // namespace
 
 // The raw calls: glibc's setresuid would ask its other threads to follow, and there are none.
@@ -49,18 +66,11 @@ int become_sandbox_user(const Plan& plan) {
 
 int drop_privileges() {
   if (weakened::leaves_out(weakened::Layer::kPrivileges)) return hand_on_capabilities();
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
-  if (::prctl(PR_SET_SECUREBITS, kSecurebits, 0, 0, 0) != 0) return -1;
-  if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return -1;
-  // The kernel may know more capabilities than this header: EINVAL tells the end.
-  for (unsigned long capability = 0; ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0;) {
-    ++capability;
-  }
-  if (errno != EINVAL) return -1;
-  __user_cap_header_struct header{};
-  header.version = _LINUX_CAPABILITY_VERSION_3;
-  const __user_cap_data_struct none[2] = {};
-  return static_cast<int>(::syscall(SYS_capset, &header, none));
+  return lower_capabilities(0);
+}
+
+int drop_privileges_but(unsigned capability) {
+  return lower_capabilities(std::uint32_t{1} << capability);
 }
 
 }  // namespace sharkcage::sandbox

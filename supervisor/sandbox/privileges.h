@@ -13,4 +13,7 @@ int become_sandbox_user(const Plan& plan);
 // gain one: set-user-ID programs (no_new_privs), uid 0 (securebits). 0, or -1 with errno.
 int drop_privileges();
 
+// The same, but keeps one capability (CAP_SYS_PTRACE, …) for this process alone.
+int drop_privileges_but(unsigned capability);
+
 }  // namespace sharkcage::sandbox

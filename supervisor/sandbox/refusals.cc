@@ -63,17 +63,36 @@ std::uint64_t RefusalCounter::value() const {
 }
 
 void answer_collect(int channel, RefusalTable& table) {
-  const RefusalTable::Taken taken = table.take();
+  const UniqueFd memory = pack(table.take());
+  const int fds[] = {memory.get()};
+  if (send_with_fds(channel, kCollect, fds) < 0) throw_errno("sendmsg", "the refusals");
+}
+
+UniqueFd pack(const RefusalTable::Taken& taken) {
   Json list = Json::array();
   for (const Refusal& refusal : taken.refusals) list.push_back(refusal_to_json(refusal));
   std::string bytes;
   Json::to_cbor(Json{{"refusals", std::move(list)}, {"more", taken.more}}, bytes);
-  const UniqueFd memory(::memfd_create("refusals", MFD_CLOEXEC));
+  UniqueFd memory(::memfd_create("refusals", MFD_CLOEXEC));
   if (!memory) throw_errno("memfd_create", "the refusals");
   write_all(memory.get(), bytes);
   if (::lseek(memory.get(), 0, SEEK_SET) != 0) throw_errno("lseek", "the refusals");
-  const int fds[] = {memory.get()};
-  if (send_with_fds(channel, kCollect, fds) < 0) throw_errno("sendmsg", "the refusals");
+  return memory;
+}
+
+RefusalTable::Taken unpack(int memory) {
+  const std::string bytes = read_fd(memory, kMaxTable, "the refusals");
+  RefusalTable::Taken taken;
+  try {
+    const Json value = Json::from_cbor(bytes.begin(), bytes.end());
+    value.at("more").get_to(taken.more);
+    for (const Json& refusal : value.at("refusals")) {
+      taken.refusals.push_back(refusal_from_json(refusal));
+    }
+  } catch (const Json::exception& error) {
+    throw UserError(std::string("What the sandbox refused cannot be read: ") + error.what());
+  }
+  return taken;
 }
 
 RefusalTable::Taken collect(int channel) {
@@ -87,18 +106,7 @@ RefusalTable::Taken collect(int channel) {
       fds.size() != 1) {
     throw UserError("What the sandbox refused is not known: its attendant does not answer");
   }
-  const std::string bytes = read_fd(fds[0].get(), kMaxTable, "the refusals");
-  RefusalTable::Taken taken;
-  try {
-    const Json value = Json::from_cbor(bytes.begin(), bytes.end());
-    value.at("more").get_to(taken.more);
-    for (const Json& refusal : value.at("refusals")) {
-      taken.refusals.push_back(refusal_from_json(refusal));
-    }
-  } catch (const Json::exception& error) {
-    throw UserError(std::string("What the sandbox refused cannot be read: ") + error.what());
-  }
-  return taken;
+  return unpack(fds[0].get());
 }
 
 Json refusal_to_json(const Refusal& refusal) {

@@ -76,6 +76,11 @@ class RefusalCounter {
 inline constexpr std::string_view kCollect = "collect";
 void answer_collect(int channel, RefusalTable& table);
 
+// A memfd with what was taken, and back: it may be larger than a message. Throws system_error,
+// UserError for what is no such thing.
+UniqueFd pack(const RefusalTable::Taken& taken);
+RefusalTable::Taken unpack(int memory);
+
 // Asks for the table and waits for it. Throws system_error, UserError when the attendant is gone or
 // does not answer within a second: what it knew is lost, and the caller must not go on as if there
 // had been nothing.

@@ -9,9 +9,11 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <termios.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <memory>
@@ -46,6 +48,10 @@ class Program {
   void allow(const char* name) { add(SCMP_ACT_ALLOW, name, {}); }
   void refuse(const char* name, std::initializer_list<scmp_arg_cmp> when = {}, int error = EPERM) {
     add(SCMP_ACT_ERRNO(static_cast<std::uint32_t>(error)), name, when);
+  }
+  // The call waits for the deputy.
+  void ask(const char* name, std::initializer_list<scmp_arg_cmp> when = {}) {
+    add(SCMP_ACT_NOTIFY, name, when);
   }
 
   // libseccomp 2.5 exports to a descriptor only.
@@ -84,49 +90,33 @@ scmp_arg_cmp masked(unsigned argument, std::uint64_t mask, std::uint64_t value) 
 }
 
 // A program that runs later as another user must not come out of a sandbox (design.md, "Identity").
-void refuse_set_id_bits(Program& refused) {
+void ask_about_set_id_bits(Program& asked) {
   struct Mode {
     const char* call;
     unsigned argument;
   };
-  constexpr Mode kModes[] = {{"chmod", 1},     {"fchmod", 1},  {"fchmodat", 2},
-                             {"fchmodat2", 2}, {"mkdir", 1},   {"mkdirat", 2},
-                             {"mknod", 1},     {"mknodat", 2}, {"creat", 1}};
-  struct Open {
-    const char* call;
-    unsigned flags;
-  };
-  constexpr Open kOpens[] = {{"open", 1}, {"openat", 2}};
-  // O_TMPFILE holds O_DIRECTORY: only its own bit tells.
-  constexpr std::uint64_t kTmpfile = O_TMPFILE & ~O_DIRECTORY;
+  constexpr Mode kModes[] = {{"chmod", 1}, {"fchmod", 1}, {"fchmodat", 2}, {"fchmodat2", 2}};
   for (const std::uint64_t bit : {std::uint64_t{S_ISUID}, std::uint64_t{S_ISGID}}) {
-    for (const Mode& mode : kModes) refused.refuse(mode.call, {masked(mode.argument, bit, bit)});
-    // The mode counts only when a file may be made; otherwise it is noise.
-    for (const std::uint64_t creates : {std::uint64_t{O_CREAT}, kTmpfile}) {
-      for (const Open& open : kOpens) {
-        refused.refuse(open.call,
-                       {masked(open.flags, creates, creates), masked(open.flags + 1, bit, bit)});
-      }
-    }
+    for (const Mode& mode : kModes) asked.ask(mode.call, {masked(mode.argument, bit, bit)});
   }
 }
 
-void refuse_namespaces(Program& refused) {
+void ask_about_namespaces(Program& asked) {
   for (std::uint64_t bit = 1; bit <= kNamespaces; bit <<= 1) {
-    if ((kNamespaces & bit) != 0) refused.refuse("clone", {masked(0, bit, bit)});
+    if ((kNamespaces & bit) != 0) asked.ask("clone", {masked(0, bit, bit)});
   }
 }
 
 // Limits of another process, PID 1 for one, may be read and not set.
-void refuse_limits_of_others(Program& refused) {
-  refused.refuse("prlimit64", {{0, SCMP_CMP_NE, 0, 0}, {2, SCMP_CMP_NE, 0, 0}});
+void ask_about_limits_of_others(Program& asked) {
+  asked.ask("prlimit64", {{0, SCMP_CMP_NE, 0, 0}, {2, SCMP_CMP_NE, 0, 0}});
 }
 
 // Internet sockets only, TCP and UDP, and pairs of Unix streams. Anything else could load a module
 // of the kernel that nobody has looked at for years. A Unix socket of its own could reach a server
 // of the host through a directory that both see, past the proxy; a datagram pair could, too, since
 // its ends can be given another peer (unix(7)).
-void refuse_sockets(Program& refused) {
+void ask_about_sockets(Program& asked) {
   static_assert(AF_UNIX == 1 && AF_INET == 2 && AF_INET6 == 10);
   struct Block {
     std::uint64_t mask, value;
@@ -136,38 +126,43 @@ void refuse_sockets(Program& refused) {
                                  {0xff, 11}, {0xfc, 12}, {0xf0, 16}, {0xe0, 32}};
   for (const char* call : {"socket", "socketpair"}) {
     for (const Block& block : kFamilies) {
-      refused.refuse(call, {masked(0, 0xffffff00 | block.mask, block.value)}, EAFNOSUPPORT);
+      asked.ask(call, {masked(0, 0xffffff00 | block.mask, block.value)});
     }
-    refused.refuse(call, {{0, SCMP_CMP_GE, 64, 0}}, EAFNOSUPPORT);
+    asked.ask(call, {{0, SCMP_CMP_GE, 64, 0}});
     for (const int type : {SOCK_RAW, SOCK_RDM, SOCK_DCCP, SOCK_PACKET}) {
-      refused.refuse(call, {masked(1, 0xf, static_cast<std::uint64_t>(type))});
+      asked.ask(call, {masked(1, 0xf, static_cast<std::uint64_t>(type))});
     }
-    refused.refuse(call, {{2, SCMP_CMP_GT, IPPROTO_UDP, 0}}, EPROTONOSUPPORT);
+    asked.ask(call, {{2, SCMP_CMP_GT, IPPROTO_UDP, 0}});
   }
-  refused.refuse("socket", {masked(0, 0xffffffff, AF_UNIX)}, EAFNOSUPPORT);
-  refused.refuse("socketpair", {masked(1, 0xf, SOCK_DGRAM)}, EAFNOSUPPORT);
+  asked.ask("socket", {masked(0, 0xffffffff, AF_UNIX)});
+  asked.ask("socketpair", {masked(1, 0xf, SOCK_DGRAM)});
 }
 
 // Terminals: no injected input (TIOCSTI), no console selection (TIOCLINUX), no console stolen
-// (TIOCCONS), no line discipline (TIOCSETD), which would load its module. Sockets: none of the
-// interface and routing requests 0x8900 … 0x89ff but SIOCATMARK (0x8905), which TCP urgent data
-// needs.
-void refuse_ioctls(Program& refused) {
+// (TIOCCONS), no line discipline (TIOCSETD), which would load its module.
+void ask_about_terminals(Program& asked) {
   for (const std::uint64_t request : {std::uint64_t{TIOCSTI}, std::uint64_t{TIOCLINUX},
                                       std::uint64_t{TIOCCONS}, std::uint64_t{TIOCSETD}}) {
-    refused.refuse("ioctl", {masked(1, kLow32, request)});
+    asked.ask("ioctl", {masked(1, kLow32, request)});
   }
+}
+
+// What programs try without wanting it, so that nobody is told: resolvers ask for the kernel's
+// routes (netlink), runtimes for the interfaces. Of the requests 0x8900 … 0x89ff only SIOCATMARK
+// (0x8905) is left, which TCP urgent data needs.
+void refuse_quietly(Program& quiet) {
+  quiet.refuse("socket", {masked(0, kLow32, AF_NETLINK)}, EAFNOSUPPORT);
   struct Block {
     std::uint64_t mask, value;
   };
   constexpr Block kRequests[] = {{0xff, 0x04}, {0xfe, 0x06}, {0xfc, 0x00}, {0xf8, 0x08},
                                  {0xf0, 0x10}, {0xe0, 0x20}, {0xc0, 0x40}, {0x80, 0x80}};
   for (const Block& block : kRequests) {
-    refused.refuse("ioctl", {masked(1, 0xffffff00 | block.mask, 0x8900 | block.value)});
+    quiet.refuse("ioctl", {masked(1, 0xffffff00 | block.mask, 0x8900 | block.value)});
   }
 }
 
-// `first` decides what it refuses and leaves the rest to `second`. One program costs less than two
+// `first` decides what it names and leaves the rest to `second`. One program costs less than two
 // filters: its "allow" becomes a jump to the other's beginning.
 std::vector<sock_filter> chain(std::vector<sock_filter> first,
                                const std::vector<sock_filter>& second) {
@@ -189,19 +184,40 @@ std::vector<sock_filter> build_filter(bool exec_any) {
   if (weakened::leaves_out(weakened::Layer::kSeccomp)) {
     return {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
   }
-  Program refused(SCMP_ACT_ALLOW);
-  for (const char* name : kRefusedCalls) refused.refuse(name);
-  refuse_set_id_bits(refused);
-  refuse_namespaces(refused);
-  refuse_limits_of_others(refused);
-  refuse_sockets(refused);
-  refuse_ioctls(refused);
+  Program quiet(SCMP_ACT_ALLOW);
+  refuse_quietly(quiet);
+
+  Program asked(SCMP_ACT_ALLOW);
+  for (const char* name : kRefusedCalls) asked.ask(name);
+  ask_about_set_id_bits(asked);
+  ask_about_namespaces(asked);
+  ask_about_limits_of_others(asked);
+  ask_about_sockets(asked);
+  ask_about_terminals(asked);
   // MFD_NOEXEC_SEAL keeps a memfd from execve only: the dynamic loader would still map and run it.
-  if (!exec_any) refused.refuse("memfd_create", {}, EACCES);
+  if (!exec_any) asked.ask("memfd_create");
 
   Program allowed(SCMP_ACT_ERRNO(ENOSYS));
   for (const char* name : kAllowedCalls) allowed.allow(name);
-  return chain(refused.compile(), allowed.compile());
+  return chain(quiet.compile(), chain(asked.compile(), allowed.compile()));
+}
+
+int error_of_refused(int call, const std::array<std::uint64_t, 6>& args) {
+  if (call == SYS_memfd_create) return EACCES;
+  if (call != SYS_socket && call != SYS_socketpair) return EPERM;
+  const auto family = static_cast<int>(args[0]);
+  const auto type = static_cast<int>(args[1]) & 0xf;
+  if (family != AF_INET && family != AF_INET6) return EAFNOSUPPORT;
+  return type == SOCK_STREAM || type == SOCK_DGRAM || type == SOCK_SEQPACKET ? EPROTONOSUPPORT
+                                                                             : EPERM;
+}
+
+std::string call_name(int call) {
+  char* name = ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
+  if (name == nullptr) return "number " + std::to_string(call);
+  std::string text = name;
+  std::free(name);
+  return text;
 }
 
 }  // namespace sharkcage::sandbox

@@ -3,13 +3,24 @@
 
 #include <linux/filter.h>
 
+#include <array>
+#include <cstdint>
+#include <string>
 #include <vector>
 
 namespace sharkcage::sandbox {
 
-// An allowlist: what it does not know is ENOSYS, as on an older kernel, so that programs fall back;
-// what it knows and refuses is EPERM. The same for every call but for one rule: without `exec_any`
-// there are no memfds. Throws std::runtime_error, system_error.
+// An allowlist: what it does not know is ENOSYS, as on an older kernel, so that programs fall back.
+// What it refuses and a record shall tell of, and what the deputy decides, waits for the deputy
+// (SECCOMP_RET_USER_NOTIF). Without `exec_any` programs are named by the policy: no memfds. Throws
+// std::runtime_error, system_error.
 std::vector<sock_filter> build_filter(bool exec_any);
+
+// The deputy's answer to a call that waits for it and that nobody carries out: an errno, EPERM for
+// most.
+int error_of_refused(int call, const std::array<std::uint64_t, 6>& args);
+
+// "openat" for its number.
+std::string call_name(int call);
 
 }  // namespace sharkcage::sandbox

@@ -88,6 +88,8 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 //       executable (126)
 //   {"event": "returned", "id": N, "exit": N | "signal": N, "reason": "wall" | "killed" | …,
 //    "wall_us": N, "cpu_us": N, "max_rss": BYTES}
+//                                      + a memfd with what was refused (refusals.h), if anything
+//                                      was; with "refused_unknown": "…" where that was lost
 //   {"event": "over", "id": N}         no process of the command is left (not for a last one: the
 //       end of the sandbox says so)
 //   {"event": "failed", "id": N, "what": "…", "errno": N, "remedy": "…"}   the command did not run;

@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -32,9 +33,20 @@ inline int pivot_root(const char* new_root, const char* put_old) {
   return static_cast<int>(::syscall(SYS_pivot_root, new_root, put_old));
 }
 
+// Returns the listener of the filter (Linux 5.0); once the deputy has received a notification, only
+// a fatal signal ends its wait (5.19).
 inline int seccomp_set_filter(const void* program) {
-  return static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program));
+  return static_cast<int>(::syscall(
+      SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+      SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, program));
 }
+
+// linux/seccomp.h of Linux 6.6.
+inline constexpr unsigned long kNotifSetFlags = _IOW('!', 4, std::uint64_t);
+inline constexpr unsigned long kNotifSyncWakeUp = 1;
+
+// linux/pidfd.h of Linux 6.9.
+inline constexpr unsigned kPidfdThread = O_EXCL;
 
 // linux/landlock.h as of ABI 6 (Linux 6.12); Debian 12's header ends at ABI 2.
 struct LandlockRuleset {

@@ -78,7 +78,18 @@ std::string Outcome::text() const {
   if (exit) text += "exit " + std::to_string(*exit) + "\n";
   if (signal != 0) text += "signal " + std::to_string(signal) + "\n";
   if (!reason.empty()) text += "reason " + reason + "\n";
+  for (const std::string& refusal : refusals()) text += "refused " + refusal + "\n";
+  if (!refused_unknown.empty()) text += refused_unknown + "\n";
   return text + "stdout: " + out + "\nstderr: " + err;
+}
+
+std::vector<std::string> Outcome::refusals() const {
+  std::vector<std::string> texts;
+  for (const Refusal& refusal : refused) {
+    texts.push_back(refusal.operation + " " + refusal.target +
+                    (refusal.to.empty() ? "" : " -> " + refusal.to));
+  }
+  return texts;
 }
 
 Call::Call(Launcher& launcher, const Trial& trial) : trial_(trial) {
@@ -118,6 +129,8 @@ void Call::record(Event event) {
       outcome_.wall_us = event.wall_us;
       outcome_.cpu_us = event.cpu_us;
       outcome_.max_rss = event.max_rss;
+      outcome_.refused = event.refused;
+      outcome_.refused_unknown = event.refused_unknown;
       break;
     case Event::Kind::kFailed:
       outcome_.failed = event.what;

@@ -38,7 +38,11 @@ struct Outcome {
   std::uint64_t wall_us = 0;
   std::uint64_t cpu_us = 0;
   std::uint64_t max_rss = 0;
+  std::vector<Refusal> refused;
+  std::string refused_unknown;
 
+  // "write /etc/passwd" for each refusal, "rename /a -> /b" for those with two paths.
+  std::vector<std::string> refusals() const;
   std::string text() const;
 };
 

@@ -1,0 +1,88 @@
+#include "supervisor/refusals.h"
+
+#include <sys/stat.h>
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "common/text.h"
+#include "supervisor/file_rights.h"
+
+namespace sharkcage {
+namespace {
+
+using sandbox::Refusal;
+
+// Of the 64 KiB of a payload (audit/record.h), the rest is for what else an outcome says.
+constexpr std::size_t kMaxListed = 40u << 10;
+
+bool inside(const std::string& path, const std::string& directory) {
+  return path.starts_with(directory) &&
+         (path.size() == directory.size() || path[directory.size()] == '/');
+}
+
+// Where a path of a sandbox is outside.
+std::string outside(const std::string& path, const Policy& policy) {
+  for (const FileGrant& file : policy.files) {
+    if (!file.source.empty() && inside(path, file.path)) {
+      return file.source + path.substr(file.path.size());
+    }
+  }
+  return path;
+}
+
+bool exists(const std::string& path) {
+  struct stat status {};
+  return !path.empty() && ::lstat(path.c_str(), &status) == 0;
+}
+
+// Whether a file that is not shown would have been reached outside; one to be made, its directory.
+bool would_work(const Refusal& refusal, const Policy& policy) {
+  const std::string path = outside(refusal.target, policy);
+  if (exists(path)) return true;
+  return refusal.operation == "create" && exists(path.substr(0, path.rfind('/')));
+}
+
+const char* member_for(std::string_view operation) {
+  if (operation == "connect" || operation == "bind") return "address";
+  if (operation == "system call") return "call";
+  if (operation == "limit") return "limit";
+  return "path";
+}
+
+Json described(const Refusal& refusal) {
+  const auto first =
+      std::chrono::system_clock::time_point(std::chrono::microseconds(refusal.first_us));
+  Json out = {{"operation", refusal.operation},
+              {member_for(refusal.operation), refusal.target},
+              {"pid", refusal.pid},
+              {"program", refusal.program},
+              {"first", rfc3339(first)},
+              {"count", refusal.count}};
+  if (!refusal.to.empty()) out["to"] = refusal.to;
+  return out;
+}
+
+}  // namespace
+
+void add_refusals(Json& payload, const std::vector<Refusal>& refused, std::uint64_t more,
+                  const Policy& policy, const Owner& owner) {
+  Json listed = Json::array();
+  std::size_t size = 0;
+  const FileRights rights(owner.uid, owner.gid, owner.privileged);
+  for (const Refusal& refusal : refused) {
+    if (refusal.hidden && !would_work(refusal, policy)) continue;
+    Json entry = described(refusal);
+    size += dump_json(entry).size() + 1;
+    if (size > kMaxListed) {
+      more += refusal.count;
+    } else {
+      listed.push_back(std::move(entry));
+    }
+  }
+  if (!listed.empty()) payload["refused"] = std::move(listed);
+  if (more > 0) payload["refused_more"] = more;
+}
+
+}  // namespace sharkcage

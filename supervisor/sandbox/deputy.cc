@@ -1,0 +1,190 @@
+#include "supervisor/sandbox/deputy.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "common/errors.h"
+#include "supervisor/sandbox/answer.h"
+#include "supervisor/sandbox/notify.h"
+#include "supervisor/sandbox/privileges.h"
+#include "supervisor/sandbox/recorder.h"
+#include "supervisor/sandbox/seccomp.h"
+#include "supervisor/sandbox/task.h"
+
+namespace sharkcage::sandbox {
+namespace {
+
+// How long until a call that could not be carried out is judged again.
+constexpr int kRetryMs = 5;
+constexpr std::size_t kMaxWaiting = 4096;
+
+class Deputy {
+ public:
+  Deputy(const Plan& plan, NamespaceFds namespaces, UniqueFd listener, RefusalCounter& counter,
+         int channel)
+      : plan_(plan),
+        namespaces_(std::move(namespaces)),
+        listener_(std::move(listener)),
+        recorder_(counter),
+        channel_(channel) {}
+
+  void run() {
+    keep_host_proc();
+    join();
+    confine();
+    serve();
+  }
+
+ private:
+  // Of the pid namespace that we stay in: there the tasks have the numbers that the listener tells.
+  void keep_host_proc() {
+    proc_.reset(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!proc_) throw_errno("open", "/proc");
+    self_.reset(::openat(proc_.get(), "self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!self_) throw_errno("open", "/proc/self/fd");
+    // No terminal of the supervisor's: /dev/tty is the command's.
+    ::setsid();
+  }
+
+  void join() {
+    if (::setns(namespaces_.user.get(), CLONE_NEWUSER) != 0) throw_errno("setns", "user");
+    if (::setns(namespaces_.mount.get(), CLONE_NEWNS) != 0) throw_errno("setns", "mount");
+    namespaces_ = {};
+    if (become_sandbox_user(plan_) != 0) throw_errno("setresuid");
+  }
+
+  // CAP_SYS_PTRACE of the sandbox's user namespace, to look at its processes. No Landlock: a domain
+  // may look into no other that is not below it (landlock(7), "Ptrace restrictions"), and that of
+  // the commands cannot be.
+  void confine() {
+    // The change of user namespace has cleared it (prctl(2)).
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) throw_errno("prctl");
+    if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) throw_errno("prctl");
+    if (drop_privileges_but(CAP_SYS_PTRACE) != 0) throw_errno("capset");
+    for (const RlimitRule& rule : plan_.rlimits) {
+      if (rule.resource != RLIMIT_FSIZE) continue;
+      const rlimit limit{rule.value, rule.value};
+      if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) throw_errno("setrlimit");
+    }
+    if (::chdir("/") != 0) throw_errno("chdir", "/");
+  }
+
+  // Until the monitor ends, or ends us.
+  void serve() {
+    bool sandbox = true;
+    for (;;) {
+      std::array<pollfd, 2> events{
+          {{channel_, POLLIN, 0}, {sandbox ? listener_.fd() : -1, POLLIN, 0}}};
+      const int ready = ::poll(events.data(), events.size(), waiting_.empty() ? -1 : kRetryMs);
+      if (ready < 0 && errno != EINTR) throw_errno("poll");
+      if (events[1].revents & POLLIN) {
+        Notification notification;
+        if (listener_.receive(notification)) attend(notification);
+      } else if (events[1].revents != 0) {
+        sandbox = false;  // nobody is left; what was refused is still asked for
+      }
+      if (events[0].revents != 0 && !hear_monitor()) return;
+      if (ready == 0) try_again();
+    }
+  }
+
+  bool hear_monitor() {
+    char order[16];
+    const ssize_t size = ::recv(channel_, order, sizeof order, MSG_DONTWAIT);
+    if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR)) return false;
+    if (size > 0 && std::string_view(order, static_cast<std::size_t>(size)) == kCollect) {
+      answer_collect(channel_, recorder_.table());
+    }
+    return true;
+  }
+
+  void attend(const Notification& notification) {
+    if (!settle(notification)) waiting_.push_back(notification);
+  }
+
+  void try_again() {
+    std::vector<Notification> waiting;
+    std::swap(waiting, waiting_);
+    for (const Notification& notification : waiting) {
+      if (listener_.valid(notification)) attend(notification);
+    }
+  }
+
+  // False when it has to wait.
+  bool settle(const Notification& notification) {
+    Answer answer = judge(notification);
+    switch (answer.kind) {
+      case Answer::Kind::kValue:
+        listener_.answer(notification, answer.value);
+        return true;
+      case Answer::Kind::kError:
+        listener_.refuse(notification, answer.error);
+        return true;
+      case Answer::Kind::kDescriptor:
+        listener_.give(notification, answer.fd.get(), answer.close_on_exec);
+        return true;
+      case Answer::Kind::kContinue:
+        listener_.let_continue(notification);
+        return true;
+      case Answer::Kind::kLater:
+        if (waiting_.size() < kMaxWaiting) return false;
+        listener_.refuse(notification, ENOMEM);
+        return true;
+    }
+    return true;
+  }
+
+  Answer judge(const Notification& notification) {
+    const Task task(proc_.get(), notification.tid);
+    return refuse_call(notification, task);
+  }
+
+  Answer refuse_call(const Notification& notification, const Task& task) {
+    recorder_.add(task, "system call", call_name(notification.call));
+    return Answer::refused(error_of_refused(notification.call, notification.args));
+  }
+
+  const Plan& plan_;
+  NamespaceFds namespaces_;
+  UniqueFd proc_;
+  UniqueFd self_;
+  Listener listener_;
+  Recorder recorder_;
+  const int channel_;
+  std::vector<Notification> waiting_;
+};
+
+UniqueFd open_namespace(pid_t init, const char* kind) {
+  const std::string path = "/proc/" + std::to_string(init) + "/ns/" + kind;
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) throw_errno("open", path);
+  return fd;
+}
+
+}  // namespace
+
+NamespaceFds open_namespaces(pid_t init) {
+  return {open_namespace(init, "user"), open_namespace(init, "mnt")};
+}
+
+Attendant start_deputy(const Spec&, const Plan& plan, NamespaceFds namespaces, UniqueFd listener,
+                       RefusalCounter& counter) {
+  const std::array keep = {namespaces.user.get(), namespaces.mount.get(), listener.get()};
+  return Attendant::start("sc-deputy", keep, [&](int channel) {
+    Deputy(plan, std::move(namespaces), std::move(listener), counter, channel).run();
+  });
+}
+
+}  // namespace sharkcage::sandbox

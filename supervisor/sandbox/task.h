@@ -1,0 +1,52 @@
+// A command's thread that waits in a system call, as the deputy looks at it: its memory, its
+// directories, who it is. Everything here is true of this thread only if its notification is still
+// valid afterwards (Listener::valid): a number can be given to another process.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "common/fd.h"
+
+namespace sharkcage::sandbox {
+
+struct TaskStatus {
+  pid_t leader = 0;   // the thread group's number, outside
+  pid_t pid = 0;      // the same, inside
+  pid_t session = 0;  // inside: that of the command's leader
+  mode_t mask = 022;  // umask(2)
+};
+
+class Task {
+ public:
+  // `proc`: a descriptor of the /proc in which `tid` is a number.
+  Task(int proc, pid_t tid) : proc_(proc), tid_(tid) {}
+
+  // Copies `size` bytes at `address`. 0 or EFAULT.
+  int read(std::uint64_t address, void* to, std::size_t size) const;
+  // Copies a path, as the kernel would: 0, EFAULT, ENAMETOOLONG, ENOENT for an empty one.
+  int read_path(std::uint64_t address, std::string& path) const;
+
+  // An O_PATH descriptor of the directory that a relative path starts from; `dirfd` may be
+  // AT_FDCWD. None, with errno, if there is none.
+  UniqueFd directory(int dirfd) const;
+  // The task's own descriptor, shared with it. None, with errno.
+  UniqueFd descriptor(int fd) const;
+
+  TaskStatus status() const;
+  std::string program() const;  // the name of its process (comm)
+  // The device of its controlling terminal, or 0.
+  unsigned terminal() const;
+
+ private:
+  std::string path_of(const char* entry) const;
+  std::string content_of(const char* entry) const;
+
+  int proc_;
+  pid_t tid_;
+};
+
+}  // namespace sharkcage::sandbox

@@ -1,0 +1,61 @@
+// What the deputy answers and records.
+#include <gmock/gmock.h>
+
+#include "tests/unit/sandbox/sandbox_fixture.h"
+
+namespace sharkcage::sandbox::testing {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class Deputy : public Sandbox {
+ protected:
+  Outcome python(const std::string& code) { return run(spec({"/usr/bin/python3", "-c", code})); }
+};
+INSTANTIATE_TEST_SUITE_P(Install, Deputy, ::testing::ValuesIn(installs()), name_of);
+
+TEST_P(Deputy, RecordsARefusedSystemCallWithWhoMadeIt) {
+  const Outcome outcome = python(
+      "import ctypes, os\n"
+      "libc = ctypes.CDLL(None, use_errno=True)\n"
+      "for i in range(3): r = libc.ptrace(0, 0, 0, 0)\n"
+      "print(r, os.strerror(ctypes.get_errno()), os.getpid())\n");
+  ASSERT_THAT(outcome.refusals(), ElementsAre("system call ptrace")) << outcome.text();
+  const Refusal& refusal = outcome.refused[0];
+  EXPECT_EQ(refusal.program, "python3");
+  EXPECT_EQ(refusal.count, 3u);
+  EXPECT_EQ(refusal.command, refusal.pid);
+  EXPECT_EQ(outcome.out, "-1 Operation not permitted " + std::to_string(refusal.pid) + "\n");
+}
+
+TEST_P(Deputy, AnswersEachRefusedCallWithItsError) {
+  const Outcome outcome = python(
+      "import socket\n"
+      "for family, kind in ((17, 3), (38, 5), (40, 1), (2, 3), (1, 2)):\n"
+      "  try: socket.socket(family, kind)\n"
+      "  except OSError as error: print(error.errno, end=' ')\n");
+  EXPECT_EQ(outcome.out, "97 97 97 1 97 ") << outcome.text();
+  EXPECT_THAT(outcome.refusals(), ElementsAre("system call socket"));
+}
+
+TEST_P(Deputy, RecordsNothingOfWhatProgramsProbe) {
+  const Outcome outcome = python(
+      "import ctypes, socket\n"
+      "libc = ctypes.CDLL(None)\n"
+      "for number in (425, 435, 437, 1000): libc.syscall(number, 0, 0, 0)\n"
+      "try: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n"
+      "except OSError: pass\n"
+      "try: socket.getaddrinfo('example.org', 80)\n"
+      "except OSError: pass\n");
+  EXPECT_EQ(outcome.exit, 0) << outcome.text();
+  EXPECT_THAT(outcome.refusals(), IsEmpty());
+}
+
+TEST_P(Deputy, IsNoProcessOfTheSandbox) {
+  EXPECT_EQ(shell("cd /proc; echo [0-9]*").out, "1 2\n");
+}
+
+}  // namespace
+}  // namespace sharkcage::sandbox::testing

@@ -1,0 +1,109 @@
+// What an outcome says of what its sandbox refused.
+#include "supervisor/refusals.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+namespace sharkcage {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Refusals : public ::testing::Test {
+ protected:
+  Refusals() {
+    std::string path = "/tmp/sharkcage-refusals-XXXXXX";
+    if (::mkdtemp(path.data()) == nullptr) std::abort();
+    base_ = path;
+  }
+  ~Refusals() override { fs::remove_all(base_); }
+
+  sandbox::Refusal hidden(const std::string& operation, const std::string& path) const {
+    sandbox::Refusal refusal;
+    refusal.operation = operation;
+    refusal.target = path;
+    refusal.program = "cat";
+    refusal.pid = 3;
+    refusal.first_us = 1795000000123456;
+    refusal.count = 2;
+    refusal.hidden = true;
+    return refusal;
+  }
+  Json told(const std::vector<sandbox::Refusal>& refused, std::uint64_t more = 0) const {
+    Json payload = {{"exit", 1}};
+    add_refusals(payload, refused, more, policy_, {::geteuid(), ::getegid(), false});
+    return payload;
+  }
+
+  std::string base_;
+  Policy policy_;
+};
+
+TEST_F(Refusals, TellWhatIsHiddenAndExistsOutside) {
+  std::ofstream(base_ + "/secret") << "x";
+  const Json payload = told({hidden("read", base_ + "/secret"), hidden("read", base_ + "/none")});
+  ASSERT_EQ(payload.at("refused").size(), 1u) << payload;
+  EXPECT_EQ(payload.at("refused")[0], Json({{"operation", "read"},
+                                            {"path", base_ + "/secret"},
+                                            {"pid", 3},
+                                            {"program", "cat"},
+                                            {"first", "2026-11-18T10:26:40.123456Z"},
+                                            {"count", 2}}))
+      << payload;
+  EXPECT_FALSE(payload.contains("refused_more"));
+}
+
+TEST_F(Refusals, TellAFileThatCouldHaveBeenMade) {
+  EXPECT_TRUE(told({hidden("create", base_ + "/new")}).contains("refused"));
+  EXPECT_FALSE(told({hidden("create", base_ + "/none/new")}).contains("refused"));
+  EXPECT_FALSE(told({hidden("write", base_ + "/new")}).contains("refused"));
+}
+
+TEST_F(Refusals, LookWhereAGrantIsFromOutside) {
+  fs::create_directories(base_ + "/store/skill");
+  std::ofstream(base_ + "/store/skill/file") << "x";
+  policy_.files.push_back({"/agent", Access::kReadOnly, base_ + "/store/skill"});
+  const Json payload = told({hidden("read", "/agent/file"), hidden("read", "/agents/file")});
+  ASSERT_EQ(payload.at("refused").size(), 1u) << payload;
+  EXPECT_EQ(payload.at("refused")[0].at("path"), "/agent/file");
+}
+
+TEST_F(Refusals, SayNothingWhenThereIsNothing) {
+  EXPECT_EQ(told({}), Json({{"exit", 1}}));
+  EXPECT_EQ(told({hidden("stat", base_ + "/none")}), Json({{"exit", 1}}));
+}
+
+TEST_F(Refusals, NameEachKindOfObject) {
+  sandbox::Refusal refusal = hidden("connect", "192.0.2.1:443");
+  refusal.hidden = false;
+  EXPECT_EQ(told({refusal}).at("refused")[0].at("address"), "192.0.2.1:443");
+  refusal.operation = "system call";
+  refusal.target = "ptrace";
+  EXPECT_EQ(told({refusal}).at("refused")[0].at("call"), "ptrace");
+  refusal.operation = "limit";
+  EXPECT_EQ(told({refusal}).at("refused")[0].at("limit"), "ptrace");
+  refusal.operation = "rename";
+  refusal.target = "/a";
+  refusal.to = "/b";
+  EXPECT_EQ(told({refusal}).at("refused")[0].at("to"), "/b");
+}
+
+TEST_F(Refusals, AreBoundedAndCounted) {
+  std::vector<sandbox::Refusal> many;
+  for (int i = 0; i < 1000; ++i) {
+    many.push_back(hidden("read", "/" + std::string(1000, 'x') + std::to_string(i)));
+    many.back().hidden = false;
+  }
+  const Json payload = told(many, 5);
+  EXPECT_LE(dump_json(payload).size(), 48u << 10);
+  const std::uint64_t listed = payload.at("refused").size();
+  EXPECT_GE(listed, 30u);
+  EXPECT_EQ(payload.at("refused_more").get<std::uint64_t>(), 5 + 2 * (1000 - listed));
+}
+
+}  // namespace
+}  // namespace sharkcage
