@@ -51,7 +51,7 @@ TEST_F(Refusals, TellWhatIsHiddenAndExistsOutside) {
                                             {"path", base_ + "/secret"},
                                             {"pid", 3},
                                             {"program", "cat"},
-                                            {"first", "2026-11-18T10:26:40.123456Z"},
+                                            {"first", "2026-11-18T11:06:40.123456Z"},
                                             {"count", 2}}))
       << payload;
   EXPECT_FALSE(payload.contains("refused_more"));
