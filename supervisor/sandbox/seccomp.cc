@@ -134,7 +134,6 @@ void ask_about_sockets(Program& asked) {
     }
     asked.ask(call, {{2, SCMP_CMP_GT, IPPROTO_UDP, 0}});
   }
-  asked.ask("socket", {masked(0, 0xffffffff, AF_UNIX)});
   asked.ask("socketpair", {masked(1, 0xf, SOCK_DGRAM)});
 }
 
@@ -148,10 +147,11 @@ void ask_about_terminals(Program& asked) {
 }
 
 // What programs try without wanting it, so that nobody is told: resolvers ask for the kernel's
-// routes (netlink), runtimes for the interfaces. Of the requests 0x8900 … 0x89ff only SIOCATMARK
-// (0x8905) is left, which TCP urgent data needs.
+// routes (netlink) and for a cache of names (Unix), runtimes for the interfaces. Of the requests
+// 0x8900 … 0x89ff only SIOCATMARK (0x8905) is left, which TCP urgent data needs.
 void refuse_quietly(Program& quiet) {
   quiet.refuse("socket", {masked(0, kLow32, AF_NETLINK)}, EAFNOSUPPORT);
+  quiet.refuse("socket", {masked(0, kLow32, AF_UNIX)}, EAFNOSUPPORT);
   struct Block {
     std::uint64_t mask, value;
   };
