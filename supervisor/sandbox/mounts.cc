@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "supervisor/sandbox/counts.h"
 #include "supervisor/sandbox/syscalls.h"
 #include "supervisor/sandbox/weakened.h"
 
@@ -159,12 +160,16 @@ Failure mount_fresh(int root, const Step& step, const char* type, InitReport::Wh
   if (::fsconfig(context.fd, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
     return fail(what, step.target.c_str());
   }
-  std::uint64_t attributes = weakened::kept(step.attributes);
+  mount_attr attributes{};
+  attributes.attr_set = weakened::kept(step.attributes);
   if (step.kind == Step::Kind::kProc && weakened::leaves_out(Layer::kProc)) {
-    attributes &= ~std::uint64_t{MOUNT_ATTR_RDONLY};
+    attributes.attr_set &= ~std::uint64_t{MOUNT_ATTR_RDONLY};
   }
-  ScopedFd tree{::fsmount(context.fd, FSMOUNT_CLOEXEC, static_cast<unsigned>(attributes))};
-  if (tree.fd < 0 || attach(tree.fd, root, step.target.c_str()) != 0) {
+  ScopedFd tree{::fsmount(context.fd, FSMOUNT_CLOEXEC, 0)};
+  if (tree.fd >= 0 && step.kind == Step::Kind::kProc) bound_counts(tree.fd);
+  if (tree.fd < 0 ||
+      ::mount_setattr(tree.fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0 ||
+      attach(tree.fd, root, step.target.c_str()) != 0) {
     return fail(what, step.target.c_str());
   }
   return {};

@@ -1,6 +1,7 @@
 // Attacks that use up what the host has, and on System V and POSIX communication.
 #include <fcntl.h>
 #include <mqueue.h>
+#include <sys/inotify.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
@@ -142,6 +143,15 @@ const Attack kFlood("flood", [](Arguments arguments) {
     }
   }
   std::puts("\nflooded");
+});
+
+// Takes all inotify instances that there are, says how many, and holds them for some seconds.
+const Attack kWatchers("watchers", [](Arguments arguments) {
+  int made = 0;
+  while (made < 100'000 && ::inotify_init1(0) >= 0) ++made;
+  std::printf("holds %d inotify instances\n", made);
+  std::fflush(stdout);
+  ::sleep(static_cast<unsigned>(number_at(arguments, 0)));
 });
 
 // Ignores every signal that can be ignored, and stays.

@@ -1,5 +1,6 @@
 """What a command can use up: the host must stay in reach, and the command must end."""
 
+import subprocess
 import time
 
 from suite.technique import Stopped, category, program, technique
@@ -47,3 +48,18 @@ def host_answers(scene, inside):
 
 
 technique("busy-processes", 2, "sixteen processes that never rest, and another call meanwhile", trial=host_answers)
+
+
+def watchers(scene, inside):
+    """Uses up the person's inotify instances; does anybody else get one meanwhile?"""
+    argv = [scene.program, "watchers", "9"]
+    if inside:
+        argv = [scene.instance.bin + "/sc", "run", "--workspace", scene.workspace, "--", *argv]
+    _, line = scene.spawn(*argv, cwd=scene.workspace)  # "holds N"
+    probe = subprocess.run([scene.instance.attacks, "watchers", "0"], capture_output=True, text=True, check=False)
+    if probe.stdout.startswith("holds 0 "):
+        return f"it {line}, and nobody else gets one"
+    raise Stopped(f"it {line}; others get theirs")
+
+
+technique("inotify-instances", 2, "all inotify instances that the person may have", trial=watchers)
