@@ -122,9 +122,18 @@ void print_result(const Result& result, Stdio& stdio, std::chrono::milliseconds 
   }
   if (!result.ending.reason.empty()) out["reason"] = result.ending.reason;
   if (!result.ending.message.empty()) out["message"] = result.ending.message;
+  if (result.ending.refused > 0) out["refused"] = result.ending.refused;
   out["stdout"] = bytes_to_json(stdio.take_captured_stdout());
   out["stderr"] = bytes_to_json(stdio.take_captured_stderr());
   print_json(out);
+}
+
+// For a person only: on any other stderr stands what the command wrote, and nothing else.
+void point_to_refusals(std::uint64_t refused) {
+  if (refused == 0 || ::isatty(STDERR_FILENO) != 1) return;
+  const std::string what =
+      refused == 1 ? "1 access was refused" : std::to_string(refused) + " accesses were refused";
+  print_error(what + ". See: sc audit --blocked --tail 1");
 }
 
 int run(const Invocation& invocation, const Options& options) {
@@ -143,6 +152,7 @@ int run(const Invocation& invocation, const Options& options) {
   Stdio stdio(Stdio::on_terminal());
   const Ending ending = run_command(stdio, options, invocation.command).ending;
   if (!ending.message.empty()) print_error(ending.message);
+  point_to_refusals(ending.refused);
   return ending.status;
 }
 

@@ -125,6 +125,7 @@ Ending ending_of_exit(const Json& params) {
   Ending ending;
   ending.reason = params.value("reason", std::string());
   ending.message = params.value("message", std::string());
+  ending.refused = params.value("refused", std::uint64_t{0});
   if (ending.reason == "wall") {
     ending.status = kTimeLimit;
     if (ending.message.empty()) ending.message = "The command ran into its time limit.";

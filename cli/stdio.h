@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,6 +34,8 @@ struct Ending {
   int status = 0;
   std::string reason;   // as in `exec.exit`; empty when the command ended by itself
   std::string message;  // not yet made printable
+  // How many different accesses were refused meanwhile; the log names them.
+  std::uint64_t refused = 0;
 };
 
 struct Window {

@@ -217,6 +217,7 @@ void Runner::finish(Running& running, Json notification, const std::string& deci
   record.reason = reason;
   record.policy = running.call->policy_digest;
   if (!running.dropped.empty()) payload["dropped_variables"] = running.dropped;
+  if (payload.contains("refused")) notification["refused"] = payload["refused"].size();
   record.payload = std::move(payload);
   journal_.note(std::move(record));
   if (const auto connection = running.connection.lock()) {
