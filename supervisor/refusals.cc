@@ -37,11 +37,13 @@ bool exists(const std::string& path) {
   return !path.empty() && ::lstat(path.c_str(), &status) == 0;
 }
 
-// Whether a file that is not shown would have been reached outside; one to be made, its directory.
-bool would_work(const Refusal& refusal, const Policy& policy) {
+// The operation that would have worked outside on a file that is not shown; empty for none. One to
+// be made needs its directory, and one that is there would not have been made but written.
+std::string hidden_operation(const Refusal& refusal, const Policy& policy) {
   const std::string path = outside(refusal.target, policy);
-  if (exists(path)) return true;
-  return refusal.operation == "create" && exists(path.substr(0, path.rfind('/')));
+  const bool creates = refusal.operation == "create";
+  if (exists(path)) return creates ? "write" : refusal.operation;
+  return creates && exists(path.substr(0, path.rfind('/'))) ? refusal.operation : "";
 }
 
 const char* member_for(std::string_view operation) {
@@ -51,15 +53,12 @@ const char* member_for(std::string_view operation) {
   return "path";
 }
 
-Json described(const Refusal& refusal) {
+Json described(const Refusal& refusal, const std::string& operation) {
   const auto first =
       std::chrono::system_clock::time_point(std::chrono::microseconds(refusal.first_us));
-  Json out = {{"operation", refusal.operation},
-              {member_for(refusal.operation), refusal.target},
-              {"pid", refusal.pid},
-              {"program", refusal.program},
-              {"first", rfc3339(first)},
-              {"count", refusal.count}};
+  Json out = {{"operation", operation},  {member_for(refusal.operation), refusal.target},
+              {"pid", refusal.pid},      {"program", refusal.program},
+              {"first", rfc3339(first)}, {"count", refusal.count}};
   if (!refusal.to.empty()) out["to"] = refusal.to;
   return out;
 }
@@ -72,8 +71,10 @@ void add_refusals(Json& payload, const std::vector<Refusal>& refused, std::uint6
   std::size_t size = 0;
   const FileRights rights(owner.uid, owner.gid, owner.privileged);
   for (const Refusal& refusal : refused) {
-    if (refusal.hidden && !would_work(refusal, policy)) continue;
-    Json entry = described(refusal);
+    const std::string operation =
+        refusal.hidden ? hidden_operation(refusal, policy) : refusal.operation;
+    if (operation.empty()) continue;
+    Json entry = described(refusal, operation);
     size += dump_json(entry).size() + 1;
     if (size > kMaxListed) {
       more += refusal.count;

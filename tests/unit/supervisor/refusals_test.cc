@@ -61,6 +61,8 @@ TEST_F(Refusals, TellAFileThatCouldHaveBeenMade) {
   EXPECT_TRUE(told({hidden("create", base_ + "/new")}).contains("refused"));
   EXPECT_FALSE(told({hidden("create", base_ + "/none/new")}).contains("refused"));
   EXPECT_FALSE(told({hidden("write", base_ + "/new")}).contains("refused"));
+  std::ofstream(base_ + "/there") << "x";
+  EXPECT_EQ(told({hidden("create", base_ + "/there")}).at("refused")[0].at("operation"), "write");
 }
 
 TEST_F(Refusals, LookWhereAGrantIsFromOutside) {
