@@ -49,13 +49,17 @@ void close_all_but(std::vector<int> keep) {
 }  // namespace
 
 Attendant Attendant::start(const char* name, std::span<const int> keep,
-                           const std::function<void(int channel)>& serve) {
+                           const std::function<void(int channel)>& serve, int group) {
   auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
   int pidfd = -1;
   clone_args args{};
   args.flags = CLONE_PIDFD;
   args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
   args.exit_signal = SIGCHLD;
+  if (group >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<std::uint64_t>(group);
+  }
   const pid_t monitor = ::getpid();
   const pid_t pid = sys::clone3(args);
   if (pid < 0) throw_errno("clone3", name);

@@ -17,7 +17,7 @@ class Attendant {
   // `keep`, closes every other descriptor, and runs `serve(channel)`; when that returns or throws,
   // it ends. `name` is what ps shows. Called before the monitor has a thread. Throws system_error.
   static Attendant start(const char* name, std::span<const int> keep,
-                         const std::function<void(int channel)>& serve);
+                         const std::function<void(int channel)>& serve, int group = -1);
 
   Attendant() = default;
   Attendant(Attendant&& other) noexcept;

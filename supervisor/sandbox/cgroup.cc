@@ -107,7 +107,7 @@ ControlGroup::ControlGroup(const std::string& name, const Limits& limits) {
 
 void ControlGroup::limit(const Group& group, const std::string& controller, const Limits& limits) {
   const std::string memory = std::to_string(limits.memory);
-  const std::string pids = std::to_string(limits.pids + 1);  // PID 1 beside them
+  const std::string pids = std::to_string(limits.pids + 2);  // PID 1 and the facade beside them
   if (group.unified && write_value(group.path + "/memory.max", memory)) {
     write_value(group.path + "/memory.swap.max", "0");
     controllers_.emplace_back("memory");

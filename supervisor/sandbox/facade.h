@@ -19,7 +19,4 @@ namespace sharkcage::sandbox {
 // system_error, UserError for what can only be an attack or a defect.
 void run_facade(const Plan& plan, RefusalCounter& counter, UniqueFd link, int channel);
 
-// /dev/fuse can be opened by this process. `error` tells why not.
-bool facade_possible(int& error);
-
 }  // namespace sharkcage::sandbox

@@ -128,17 +128,16 @@ void Tree::add_step(const Step& step) {
 
 // Two for each, since only PID 1 sees what is to be covered.
 void Tree::add_masks(const Plan& plan) {
-  std::size_t number = 0;
   for (const Step& step : plan.steps) {
     if (step.kind != Step::Kind::kMask) continue;
     for (const bool directory : {false, true}) {
       Node& mask = add(directory ? S_IFDIR : S_IFREG, false);
       mask.mask = true;
-      enter(*top_, (directory ? "mask-directory-" : "mask-file-") + std::to_string(number), mask);
+      enter(*top_, (directory ? "mask-directory-" : "mask-file-") + std::to_string(step.mask),
+            mask);
       mask.parent = nullptr;
       mask.text = "/" + step.target;
     }
-    ++number;
   }
 }
 

@@ -44,13 +44,21 @@ void push_parts(std::vector<std::string>& parts, std::string_view path) {
   std::reverse(parts.begin() + static_cast<std::ptrdiff_t>(from), parts.end());
 }
 
+// "Name:\tcat\n" and its kind.
+std::string value_of(std::string_view text, std::string_view key) {
+  std::size_t start = text.find(key);
+  if (start == std::string_view::npos || (start > 0 && text[start - 1] != '\n')) return {};
+  start = std::min(text.find_first_not_of(" \t", start + key.size()), text.size());
+  return std::string(text.substr(start, text.find('\n', start) - start));
+}
+
 }  // namespace
 
 std::string Witness::read_proc(pid_t pid, const char* file) const {
   char path[64];
   std::snprintf(path, sizeof path, "%d/%s", pid, file);
   const UniqueFd opened(::openat(proc_.get(), path, O_RDONLY | O_CLOEXEC));
-  char text[1024];
+  char text[2048];
   const ssize_t size = opened ? ::read(opened.get(), text, sizeof text) : -1;
   return size <= 0 ? std::string() : std::string(text, static_cast<std::size_t>(size));
 }
@@ -92,7 +100,7 @@ std::string Witness::text_at(pid_t pid, std::uint64_t address) const {
     const ssize_t got = ::pread(memory.get(), block, size, static_cast<off_t>(address));
     if (got <= 0) return {};
     const char* const end = std::find(block, block + got, '\0');
-    text.append(block, end);
+    text.append(block, static_cast<std::size_t>(end - block));
     if (end != block + got) return text;
     address += static_cast<std::uint64_t>(got);
   }
@@ -126,7 +134,9 @@ std::string Witness::through(const std::string& argument, const std::string& mis
     const std::string above = at;
     at += "/" + part;
     if (leads_through(at, missing)) {
-      for (; !parts.empty(); parts.pop_back()) at += "/" + parts.back();
+      for (; !parts.empty(); parts.pop_back()) {
+        if (parts.back() != ".") at += "/" + parts.back();
+      }
       return at;
     }
     const Node* const node = tree_.at(at);
@@ -143,62 +153,74 @@ bool Witness::is_program(const std::string& path) const {
   return scoped_ && std::find(kPrograms.begin(), kPrograms.end(), directory) != kPrograms.end();
 }
 
-// proc(5), /proc/pid/stat: "7 (comm) S parent group session …". A name may hold anything.
-void Witness::name_task(pid_t pid, Refusal& refusal) const {
-  refusal.pid = pid;
-  const std::string text = read_proc(pid, "stat");
-  const std::size_t begin = text.find('(');
-  const std::size_t end = text.rfind(')');
-  if (begin == std::string::npos || end == std::string::npos || end < begin) return;
-  refusal.program = text.substr(begin + 1, end - begin - 1);
-  int session = 0;
-  if (std::sscanf(text.c_str() + end + 1, " %*c %*d %*d %d", &session) == 1) {
-    refusal.command = session;
+// proc_pid_status(5). The numbers are those of the sandbox: its /proc shows no others.
+Witness::Task Witness::task(pid_t pid) const {
+  Task task;
+  const std::string text = read_proc(pid, "status");
+  task.name = value_of(text, "Name:");
+  task.pid = std::atoi(value_of(text, "Tgid:").c_str());
+  task.session = std::atoi(value_of(text, "NSsid:").c_str());
+  // A thread can have a name of its own; the program's is its leader's.
+  if (task.pid > 0 && task.pid != pid) {
+    task.name = value_of(read_proc(task.pid, "status"), "Name:");
   }
+  if (task.pid <= 0) task.pid = pid;
+  return task;
+}
+
+void Witness::look_through(UniqueFd proc) {
+  proc_ = std::move(proc);
+  our_name_ = task(kInit).name;
 }
 
 std::optional<Refusal> Witness::missed(const Node& directory, std::string_view name,
                                        pid_t pid) const {
   if (!proc_ || pid <= kInit) return std::nullopt;
   const std::string missing = Tree::path_of(directory) + "/" + std::string(name);
-  Refusal refusal;
+  const Task task = this->task(pid);
+  Refusal refusal = of(task);
   refusal.hidden = true;
   refusal.target = missing;
-  // Of a process that does not let us look we know nothing but the name. The one that is about to
-  // execute the command is such a one.
-  refusal.operation = "execute";
   if (const auto call = call_of(pid)) {
     const PathCall kind = path_call(call->number, call->arguments);
-    const std::string path = through(path_argument(pid, *call, kind.dirfd, kind.path), missing);
-    const std::string to = through(path_argument(pid, *call, kind.to_dirfd, kind.to), missing);
-    const std::string& made = kind.to < 0 ? path : to;
-    if (kind.makes && made == missing) {
-      if (directory.home) return std::nullopt;
-      refusal.hidden = false;
-    }
     refusal.operation = kind.operation;
-    if (kind.to >= 0) refusal.to = path_argument(pid, *call, kind.to_dirfd, kind.to);
-    if (!path.empty()) {
-      refusal.target = path;
-    } else if (!to.empty()) {
-      refusal.target = path_argument(pid, *call, kind.dirfd, kind.path);
-      refusal.to = to;
+    const std::string path = path_argument(pid, *call, kind.dirfd, kind.path);
+    const std::string to = path_argument(pid, *call, kind.to_dirfd, kind.to);
+    const std::string followed = through(path, missing);
+    const std::string followed_to = through(to, missing);
+    if (kind.makes && (kind.to < 0 ? followed : followed_to) == missing) {
+      if (directory.home) return std::nullopt;
+      refusal.hidden = false;  // nothing can be made here, whatever there is elsewhere
     }
+    if (!followed.empty()) refusal.target = followed;
+    if (followed.empty() && !followed_to.empty()) refusal.target = path;
+    refusal.to = followed_to.empty() ? to : followed_to;
+  } else if (task.name == our_name_) {
+    // About to execute the command, and not to be looked into.
+    refusal.operation = "execute";
+    refusal.program = refusal.target.substr(refusal.target.rfind('/') + 1);
   }
   if (is_program(refusal.target) &&
       (refusal.operation == "stat" || refusal.operation == "access")) {
     refusal.operation = "execute";
   }
-  name_task(pid, refusal);
+  return refusal;
+}
+
+Refusal Witness::of(const Task& task) {
+  Refusal refusal;
+  refusal.operation = "read";
+  refusal.pid = task.pid;
+  refusal.program = task.name;
+  refusal.command = task.session;
   refusal.first_us = microseconds_since_1970();
   return refusal;
 }
 
 std::optional<Refusal> Witness::denied(const Node& mask, pid_t pid) const {
   if (!proc_ || pid <= kInit) return std::nullopt;
-  Refusal refusal;
+  Refusal refusal = of(task(pid));
   refusal.target = mask.text;
-  refusal.operation = "read";
   if (const auto call = call_of(pid)) {
     const PathCall kind = path_call(call->number, call->arguments);
     const std::string path = through(path_argument(pid, *call, kind.dirfd, kind.path), mask.text);
@@ -207,8 +229,6 @@ std::optional<Refusal> Witness::denied(const Node& mask, pid_t pid) const {
     // What lies there may be seen, not opened.
     if (kind.operation == "stat" && refusal.target == mask.text) return std::nullopt;
   }
-  name_task(pid, refusal);
-  refusal.first_us = microseconds_since_1970();
   return refusal;
 }
 

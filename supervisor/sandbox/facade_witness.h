@@ -26,7 +26,7 @@ class Witness {
   Witness(const Tree& tree, bool scoped) : tree_(tree), scoped_(scoped) {}
 
   // The sandbox's /proc. Without it nothing can be told, and nothing is.
-  void look_through(UniqueFd proc) { proc_ = std::move(proc); }
+  void look_through(UniqueFd proc);
 
   // `name` is not in `directory`. Nothing when that refuses nothing: a name that is about to be
   // made in the home, a process of our own.
@@ -39,11 +39,17 @@ class Witness {
     long number = -1;
     std::uint64_t arguments[6] = {};
   };
+  struct Task {
+    pid_t pid = 0;  // of its process
+    pid_t session = 0;
+    std::string name;
+  };
   std::optional<Call> call_of(pid_t pid) const;
   std::string text_at(pid_t pid, std::uint64_t address) const;
   std::string path_argument(pid_t pid, const Call& call, int dirfd, int path) const;
   std::string through(const std::string& argument, const std::string& missing) const;
-  void name_task(pid_t pid, Refusal& refusal) const;
+  Task task(pid_t pid) const;
+  static Refusal of(const Task& task);
   std::string read_proc(pid_t pid, const char* file) const;
   std::string link_in_proc(pid_t pid, const std::string& link) const;
   bool is_program(const std::string& path) const;
@@ -51,6 +57,7 @@ class Witness {
   const Tree& tree_;
   const bool scoped_;
   UniqueFd proc_;
+  std::string our_name_;  // of PID 1, and of what it forks, until a command is executed
 };
 
 }  // namespace sharkcage::sandbox

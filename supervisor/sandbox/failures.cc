@@ -37,6 +37,8 @@ const char* attempt_of(InitReport::What what) {
       return "listen for the proxy on";
     case InitReport::kRoot:
       return "make the sandbox's root file system at";
+    case InitReport::kFacade:
+      return "let the facade serve";
     case InitReport::kMountTmpfs:
       return "mount a private file system on";
     case InitReport::kMountProc:

@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "supervisor/sandbox/facade_mount.h"
 #include "supervisor/sandbox/init_channel.h"
 #include "supervisor/sandbox/keeper.h"
 #include "supervisor/sandbox/landlock.h"
@@ -31,6 +32,7 @@ class Init {
 
   // The recipe of a sandbox.
   [[noreturn]] void run() {
+    open_facade();
     wait_for_id_maps();
     become_user();
     die_with_monitor();
@@ -46,6 +48,9 @@ class Init {
   }
 
  private:
+  // With the file system rights that the monitor had: as the sandbox's user it could not.
+  void open_facade() { facade_ = open_facade_ends(plan_); }
+
   void wait_for_id_maps() {
     InitOrder order;
     if (::recv(channel_, &order, sizeof order, 0) != sizeof order) ::_exit(1);
@@ -79,7 +84,7 @@ class Init {
   }
 
   void build_file_system() {
-    if (const Failure failure = build_root(plan_)) {
+    if (const Failure failure = build_root(plan_, facade_)) {
       errno = failure.error;
       fail(failure.what, failure.path);
     }
@@ -199,6 +204,7 @@ class Init {
 
   Plan& plan_;
   const int channel_;
+  FacadeEnds facade_;
   int listener_ = -1;
   int children_ = -1;
 };

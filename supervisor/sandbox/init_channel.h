@@ -40,6 +40,7 @@ struct InitReport {
     kLoopback,
     kListener,
     kRoot,
+    kFacade,
     kMountTmpfs,
     kMountProc,
     kMountDevpts,

@@ -17,6 +17,7 @@
 #include "common/errors.h"
 #include "common/json.h"
 #include "supervisor/sandbox/cgroup.h"
+#include "supervisor/sandbox/facade_mount.h"
 #include "supervisor/sandbox/landlock.h"
 #include "supervisor/sandbox/monitor.h"
 #include "supervisor/sandbox/seccomp.h"
@@ -37,6 +38,7 @@ class Launcher {
     prepared_.filter_any = build_filter(true);
     prepared_.filter_scoped = build_filter(false);
     prepared_.landlock_abi = landlock_abi();
+    prepared_.facade = facade_possible();
     prepared_.system.refresh();
   }
 

@@ -7,17 +7,21 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <system_error>
 
 #include "common/errors.h"
 #include "common/json.h"
+#include "supervisor/sandbox/attendant.h"
 #include "supervisor/sandbox/cgroup.h"
 #include "supervisor/sandbox/commands.h"
 #include "supervisor/sandbox/deputy.h"
+#include "supervisor/sandbox/facade.h"
 #include "supervisor/sandbox/failures.h"
 #include "supervisor/sandbox/identity.h"
 #include "supervisor/sandbox/init.h"
@@ -66,6 +70,7 @@ class Monitor {
     controllers_ = group.controllers();
     try {
       group.enter();
+      start_facade(group.fd());
       clone_init(group.fd());
       group.leave();
       write_id_maps(init_, spec_.identity);
@@ -122,6 +127,19 @@ class Monitor {
     return user_namespace.get();
   }
 
+  // In the sandbox's control groups: what the home holds is the facade's memory.
+  void start_facade(int group) {
+    if (!prepared_.facade || weakened::leaves_out(weakened::Layer::kView)) return;
+    auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
+    const int keep[] = {theirs.get()};
+    facade_ = Attendant::start(
+        "sc-facade", keep,
+        [&, link = &theirs](int channel) { run_facade(plan_, missed_, std::move(*link), channel); },
+        group);
+    facade_link_ = std::move(ours);
+    plan_.facade_link = facade_link_.get();
+  }
+
   void clone_init(int group) {
     auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
     int pidfd = -1;
@@ -146,6 +164,7 @@ class Monitor {
     init_ = init;
     pidfd_.reset(pidfd);
     channel_ = std::move(ours);
+    facade_link_.reset();
     for (Step& step : plan_.steps) {
       if (step.detached >= 0) ::close(step.detached);
     }
@@ -160,11 +179,10 @@ class Monitor {
   // Until PID 1, and with it every process of the sandbox, is gone.
   void watch() {
     for (;;) {
-      std::vector<pollfd> events = {{channel_.get(), POLLIN, 0},
-                                    {pidfd_.get(), POLLIN, 0},
-                                    {fds_.control.get(), POLLIN, 0},
-                                    {fds_.lifeline.get(), POLLIN, 0},
-                                    {deputy_.pidfd(), POLLIN, 0}};
+      std::vector<pollfd> events = {
+          {channel_.get(), POLLIN, 0},     {pidfd_.get(), POLLIN, 0},
+          {fds_.control.get(), POLLIN, 0}, {fds_.lifeline.get(), POLLIN, 0},
+          {deputy_.pidfd(), POLLIN, 0},    {facade_.pidfd(), POLLIN, 0}};
       commands_.add_to(events);
       if (::poll(events.data(), events.size(), commands_.milliseconds_left()) < 0) {
         if (errno != EINTR) throw_errno("poll");
@@ -183,6 +201,10 @@ class Monitor {
       if (events[4].revents != 0) {
         deputy_.stop();
         kill_init("the process that decides about its system calls has ended");
+      }
+      if (events[5].revents != 0) {
+        facade_.stop();
+        kill_init("the process that serves its home has ended");
       }
       commands_.keep_time();
     }
@@ -210,9 +232,17 @@ class Monitor {
 
   // What was refused since the last time.
   RefusalTable::Taken collect_refused() {
-    if (refusals_.value() == seen_) return {};
-    seen_ = refusals_.value();
-    return collect(deputy_.channel());
+    RefusalTable::Taken all;
+    const auto add = [&all](RefusalCounter& counter, std::uint64_t& seen, const Attendant& from) {
+      if (counter.value() == seen) return;
+      seen = counter.value();
+      RefusalTable::Taken taken = collect(from.channel());
+      std::move(taken.refusals.begin(), taken.refusals.end(), std::back_inserter(all.refusals));
+      all.more += taken.more;
+    };
+    add(refusals_, seen_, deputy_);
+    add(missed_, seen_missed_, facade_);
+    return all;
   }
 
   void obey() {
@@ -273,6 +303,10 @@ class Monitor {
   RefusalCounter refusals_;
   std::uint64_t seen_ = 0;  // of `refusals_`
   Attendant deputy_;
+  RefusalCounter missed_;
+  std::uint64_t seen_missed_ = 0;  // of `missed_`
+  Attendant facade_;
+  UniqueFd facade_link_;  // PID 1's end, until it has it
   pid_t init_ = 0;
   UniqueFd pidfd_;
   UniqueFd channel_;

@@ -22,6 +22,7 @@ constexpr const char* kMaskDirectory = ".mask-directory";
 // The new root is attached here until it becomes the root. /proc of the host: every host has it,
 // and no grant lies below it, so that no source is covered.
 constexpr const char* kStagingPoint = "/proc";
+constexpr std::uint64_t kPrivate = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
 Failure fail(InitReport::What what, const char* path) {
   return {what, errno, path};
@@ -148,6 +149,15 @@ Failure mount_tmpfs(int root, const Step& step) {
   return {};
 }
 
+// The home of the facade, which lives as long as the sandbox.
+Failure mount_home(int root, int facade, const Step& step) {
+  ScopedFd tree{clone_facade(facade, "home", weakened::kept(step.attributes))};
+  if (tree.fd < 0 || attach_at_path(tree.fd, root, step) != 0) {
+    return fail(InitReport::kFacade, step.target.c_str());
+  }
+  return {};
+}
+
 Failure mount_fresh(int root, const Step& step, const char* type, InitReport::What what) {
   ScopedFd context{::fsopen(type, FSOPEN_CLOEXEC)};
   if (context.fd < 0) return fail(what, step.target.c_str());
@@ -197,7 +207,21 @@ int attach_over(int tree, int target) {
   return ::move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-Failure mask(int root, const Step& step) {
+// What masks an entry of this type: an empty one that nobody may open.
+int clone_mask(int root, int facade, const Step& step, bool directory) {
+  constexpr std::uint64_t kAttributes =
+      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  if (facade < 0) {
+    return clone_facade(root, directory ? kMaskDirectory : kMaskFile, kAttributes);
+  }
+  char name[48];
+  char number[24];
+  std::strcpy(name, directory ? "mask-directory-" : "mask-file-");
+  std::strcat(name, decimal(step.mask, number));
+  return clone_facade(facade, name, kAttributes);
+}
+
+Failure mask(int root, int facade, const Step& step) {
   const bool of_proc = step.target.starts_with("proc/");
   if (weakened::leaves_out(of_proc ? Layer::kProc : Layer::kHidden)) return {};
   ScopedFd target{open_inside(root, step)};
@@ -207,14 +231,8 @@ Failure mask(int root, const Step& step) {
   if (target.fd < 0 || ::fstat(target.fd, &status) != 0) {
     return fail(InitReport::kMask, step.target.c_str());
   }
-  ScopedFd tree{::open_tree(root, S_ISDIR(status.st_mode) ? kMaskDirectory : kMaskFile,
-                            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)};
-  mount_attr attributes{};
-  attributes.attr_set =
-      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  if (tree.fd < 0 ||
-      ::mount_setattr(tree.fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0 ||
-      attach_over(tree.fd, target.fd) != 0) {
+  ScopedFd tree{clone_mask(root, facade, step, S_ISDIR(status.st_mode))};
+  if (tree.fd < 0 || attach_over(tree.fd, target.fd) != 0) {
     return fail(InitReport::kMask, step.target.c_str());
   }
   return {};
@@ -233,10 +251,13 @@ Failure pin(int root, const Step& step) {
   return {};
 }
 
-Failure apply(int root, const Step& step) {
+// `facade`: the top of what it serves, or -1: the root is a tmpfs, where everything is to be made.
+Failure apply(int root, int facade, const Step& step) {
   const char* target = step.target.c_str();
+  const bool ready = facade >= 0 && step.in_facade;
   switch (step.kind) {
     case Step::Kind::kDirectory:
+      if (ready) return {};
       if (step.policy) {
         ScopedFd made{make_target(root, step.target, true)};
         if (made.fd < 0) return fail(InitReport::kMakePath, target);
@@ -245,14 +266,15 @@ Failure apply(int root, const Step& step) {
       }
       return {};
     case Step::Kind::kFile:
-      return write_file(root, step);
+      return ready ? Failure{} : write_file(root, step);
     case Step::Kind::kLink:
+      if (ready) return {};
       if (::symlinkat(step.source.c_str(), root, target) != 0 && errno != EEXIST) {
         return fail(InitReport::kRoot, target);
       }
       return {};
     case Step::Kind::kTmpfs:
-      return mount_tmpfs(root, step);
+      return facade >= 0 && step.home ? mount_home(root, facade, step) : mount_tmpfs(root, step);
     case Step::Kind::kBind:
       return bind(root, step);
     case Step::Kind::kProc:
@@ -262,23 +284,39 @@ Failure apply(int root, const Step& step) {
     case Step::Kind::kDevpts:
       return mount_fresh(root, step, "devpts", InitReport::kMountDevpts);
     case Step::Kind::kMask:
-      return mask(root, step);
+      return mask(root, facade, step);
     case Step::Kind::kPin:
       return pin(root, step);
   }
   return {};
 }
 
-// The two things that masks are copies of. Their names vanish before the root becomes visible.
+// Without a facade: the two things that masks are copies of. Their names vanish before the root
+// becomes visible.
 Failure make_masks(int root) {
   if (::mkdirat(root, kMaskDirectory, 0) != 0) return fail(InitReport::kRoot, kMaskDirectory);
   if (::mknodat(root, kMaskFile, S_IFREG, 0) != 0) return fail(InitReport::kRoot, kMaskFile);
   return {};
 }
 
-Failure enter(int root) {
+void remove_masks(int root) {
   ::unlinkat(root, kMaskFile, 0);
   ::unlinkat(root, kMaskDirectory, AT_REMOVEDIR);
+}
+
+// The new root, attached, in `root`: the facade's, whose `top` is attached below it, or a tmpfs.
+Failure stage(int top, ScopedFd& root) {
+  root.fd = top >= 0 ? -1 : new_tmpfs(0755, 0, kPrivate);
+  const int lowest = top >= 0 ? top : root.fd;
+  if (lowest < 0) return fail(InitReport::kMountTmpfs, "/");
+  if (attach(lowest, AT_FDCWD, kStagingPoint) != 0) return fail(InitReport::kRoot, "/");
+  if (top < 0) return make_masks(root.fd);
+  root.fd = clone_facade(top, "root", kPrivate);
+  if (root.fd < 0 || attach(root.fd, top, "root") != 0) return fail(InitReport::kFacade, "/");
+  return {};
+}
+
+Failure enter(int root) {
   mount_attr read_only{};
   read_only.attr_set = weakened::kept(MOUNT_ATTR_RDONLY);
   // pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one and then
@@ -329,19 +367,22 @@ int clone_tree(const Step& step, int user_namespace, Failure& failure) {
   return tree;
 }
 
-Failure build_root(const Plan& plan) {
-  if (weakened::leaves_out(Layer::kView)) return {};
-  const std::uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  ScopedFd root{new_tmpfs(0755, 0, attributes)};
-  if (root.fd < 0) return fail(InitReport::kMountTmpfs, "/");
-  if (::move_mount(root.fd, "", AT_FDCWD, kStagingPoint, MOVE_MOUNT_F_EMPTY_PATH) != 0) {
-    return fail(InitReport::kRoot, "/");
+Failure build_root(const Plan& plan, const FacadeEnds& ends) {
+  if (weakened::leaves_out(Layer::kView)) {
+    leave_facade(ends, 0);
+    return {};
   }
-  if (Failure failure = make_masks(root.fd)) return failure;
+  ScopedFd storage{ends.link < 0 ? -1 : new_tmpfs(0700, plan.home_size, kPrivate)};
+  ScopedFd top{mount_facade(ends, storage.fd)};
+  ScopedFd root;
+  if (Failure failure = stage(top.fd, root)) return failure;
   for (const Step& step : plan.steps) {
-    if (Failure failure = apply(root.fd, step)) return failure;
+    if (Failure failure = apply(root.fd, top.fd, step)) return failure;
   }
-  return enter(root.fd);
+  if (top.fd < 0) remove_masks(root.fd);
+  if (Failure failure = enter(root.fd)) return failure;
+  if (top.fd >= 0 && seal_facade(ends) != 0) return fail(InitReport::kFacade, "/");
+  return {};
 }
 
 }  // namespace sharkcage::sandbox

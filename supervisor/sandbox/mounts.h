@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "supervisor/sandbox/facade_mount.h"
 #include "supervisor/sandbox/init_channel.h"
 #include "supervisor/sandbox/plan.h"
 
@@ -22,7 +23,8 @@ struct Failure {
 // set.
 int clone_tree(const Step& step, int user_namespace, Failure& failure);
 
-// Builds the root of `plan` and moves into it. The old root is gone afterwards.
-Failure build_root(const Plan& plan);
+// Builds the root of `plan`, from what the facade serves if that can be mounted, and moves into it.
+// The old root is gone afterwards.
+Failure build_root(const Plan& plan, const FacadeEnds& facade);
 
 }  // namespace sharkcage::sandbox

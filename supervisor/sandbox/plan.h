@@ -36,10 +36,13 @@ struct Step {
   std::uint64_t size = 0;
   std::uint64_t attributes = 0;  // MOUNT_ATTR_*
   bool directory = true;         // kBind: what the target is
-  bool policy = false;  // comes from the policy: parents are made, links are never followed
-  bool judged = false;  // kBind: must be the file with this device and inode
+  bool policy = false;     // comes from the policy: parents are made, links are never followed
+  bool home = false;       // kTmpfs: the private home
+  bool in_facade = false;  // what the target is belongs to the facade, if there is one
+  bool judged = false;     // kBind: must be the file with this device and inode
   dev_t device = 0;
   ino_t inode = 0;
+  std::size_t mask = 0;  // kMask: its number among them
   // kBind: the mount, made by the monitor of a privileged install; -1: PID 1 makes it.
   int detached = -1;
 };
@@ -61,6 +64,11 @@ struct Plan {
   // The ids to take on inside the user namespace, or -1: the only mapped id is there already.
   std::int64_t become_uid = -1;
   std::int64_t become_gid = -1;
+
+  // PID 1's end of the pair to the facade, or -1: there is none, and the root is a tmpfs.
+  int facade_link = -1;
+  std::string home;             // of the private home, relative to the root; empty: none
+  std::uint64_t home_size = 0;  // bytes
 
   bool network = false;  // a listening socket for the proxy is wanted
 

@@ -14,6 +14,7 @@ struct Prepared {
   std::vector<sock_filter> filter_any;     // any program may run
   std::vector<sock_filter> filter_scoped;  // the policy names the programs
   int landlock_abi = 0;
+  bool facade = false;  // /dev/fuse can be opened here
   SystemFiles system;
   ExecLayout layout;
 };

@@ -69,6 +69,7 @@ class RootPlanner {
     plan_proc();
     plan_private_and_granted();
     plan_hidden();
+    plan_facade();
   }
 
  private:
@@ -125,6 +126,8 @@ class RootPlanner {
     add_text("etc/resolv.conf", "# No name servers: names are resolved by the proxy.\n");
     add_text("etc/nsswitch.conf",
              "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n");
+    // The loader asks for it at every start of a program, which is to cost nothing.
+    add_text("etc/ld.so.preload", "");
     steps_.push_back(plain(link_step("/etc/mtab", "/proc/mounts")));
   }
 
@@ -188,6 +191,9 @@ class RootPlanner {
     }
     if (!spec_.policy.home.empty() && spec_.policy.home != "/tmp") {
       placed.push_back(tmpfs_step(spec_.policy.home, 0700, size, writable_mount()));
+      placed.back().home = true;
+      plan_.home = placed.back().target;
+      plan_.home_size = size;
     }
     for (const JudgedPath& path : spec_.paths) placed.push_back(granted_step(path));
     std::stable_sort(placed.begin(), placed.end(),
@@ -248,6 +254,24 @@ class RootPlanner {
     for (std::size_t end = target.rfind('/'); end != std::string::npos && end > top.size();
          end = target.rfind('/', end - 1)) {
       pinned.insert(target.substr(0, end));
+    }
+  }
+
+  // What lies in no mount of the host's, nor in a tmpfs, is the facade's: it has it ready.
+  void plan_facade() const {
+    std::vector<const Step*> mounts;
+    std::size_t masks = 0;
+    for (Step& step : steps_) {
+      if (step.kind == Step::Kind::kMask) step.mask = masks++;
+      if (step.kind == Step::Kind::kMask || step.kind == Step::Kind::kPin) continue;
+      // Parents come before their children: the last one is the innermost.
+      const auto around = std::find_if(mounts.rbegin(), mounts.rend(), [&](const Step* mount) {
+        return step.target != mount->target && inside(step.target, mount->target);
+      });
+      step.in_facade = around == mounts.rend() || (*around)->home;
+      const bool mounted = step.kind != Step::Kind::kDirectory && step.kind != Step::Kind::kFile &&
+                           step.kind != Step::Kind::kLink;
+      if (mounted) mounts.push_back(&step);
     }
   }
 
