@@ -238,14 +238,20 @@ Failure mask(int root, int facade, const Step& step) {
   return {};
 }
 
-// rename(2) refuses mount points of the caller's namespace: EBUSY.
-Failure pin(int root, const Step& step) {
-  ScopedFd target{open_inside(root, step)};
-  if (target.fd < 0 && errno == ENOENT) return {};
+// rename(2) refuses mount points of the caller's namespace: EBUSY. What is not there, or is a link,
+// needs no mount.
+Failure mount_on_itself(int root, const Step& step, std::uint64_t attributes) {
   constexpr unsigned kClone =
       OPEN_TREE_CLONE | static_cast<unsigned>(OPEN_TREE_CLOEXEC) | AT_RECURSIVE | AT_EMPTY_PATH;
+  ScopedFd target{open_inside(root, step)};
+  if (target.fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) return {};
   ScopedFd tree{target.fd < 0 ? -1 : ::open_tree(target.fd, "", kClone)};
-  if (tree.fd < 0 || attach_over(tree.fd, target.fd) != 0) {
+  mount_attr wanted{};
+  wanted.attr_set = weakened::kept(attributes);
+  if (tree.fd < 0 ||
+      (attributes != 0 &&
+       ::mount_setattr(tree.fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &wanted, sizeof wanted) != 0) ||
+      attach_over(tree.fd, target.fd) != 0) {
     return fail(InitReport::kMask, step.target.c_str());
   }
   return {};
@@ -286,7 +292,9 @@ Failure apply(int root, int facade, const Step& step) {
     case Step::Kind::kMask:
       return mask(root, facade, step);
     case Step::Kind::kPin:
-      return pin(root, step);
+      return mount_on_itself(root, step, 0);
+    case Step::Kind::kKeep:
+      return mount_on_itself(root, step, MOUNT_ATTR_RDONLY);
   }
   return {};
 }

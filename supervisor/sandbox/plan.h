@@ -27,6 +27,7 @@ struct Step {
     kDevpts,     // terminals of the sandbox's own
     kMask,       // an empty file or directory that nobody may open, over what is there
     kPin,        // a directory, mounted on itself: what is a mount point cannot be moved
+    kKeep,       // a file or directory inside a grant, mounted on itself read-only
   };
   Kind kind = Kind::kDirectory;
   std::string target;

@@ -263,7 +263,10 @@ class RootPlanner {
     std::size_t masks = 0;
     for (Step& step : steps_) {
       if (step.kind == Step::Kind::kMask) step.mask = masks++;
-      if (step.kind == Step::Kind::kMask || step.kind == Step::Kind::kPin) continue;
+      if (step.kind == Step::Kind::kMask || step.kind == Step::Kind::kPin ||
+          step.kind == Step::Kind::kKeep) {
+        continue;
+      }
       // Parents come before their children: the last one is the innermost.
       const auto around = std::find_if(mounts.rbegin(), mounts.rend(), [&](const Step* mount) {
         return step.target != mount->target && inside(step.target, mount->target);

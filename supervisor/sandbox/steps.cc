@@ -53,6 +53,10 @@ Step pin_step(const std::string& target) {
   return step_of(Step::Kind::kPin, target);
 }
 
+Step keep_step(const std::string& target) {
+  return step_of(Step::Kind::kKeep, target);
+}
+
 Step link_step(const std::string& target, const std::string& text) {
   Step step = step_of(Step::Kind::kLink, target);
   step.source = text;
