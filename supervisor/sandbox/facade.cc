@@ -33,6 +33,8 @@ constexpr std::uint32_t kBlockSize = 4096;
 // Nothing changes here but through this file system, so what the kernel knows stays true. In
 // seconds: the kernel takes what does not fit its clock as "never".
 constexpr std::uint64_t kForever = 1u << 31;
+// How many requests may go before one that finds no room.
+constexpr int kMaxWaiting = 64;
 constexpr mode_t kSetId = S_ISUID | S_ISGID;
 // Nobody inside has this id, so it shows as "nobody", like the system's own files.
 constexpr std::uint32_t kSystemId = 0;
@@ -143,14 +145,37 @@ class Session {
     if (static_cast<std::size_t>(size) < sizeof(fuse_in_header)) {
       throw UserError("a request of the kernel is cut short");
     }
-    Request request{reinterpret_cast<const fuse_in_header*>(buffer_.get()),
-                    {buffer_.get(), static_cast<std::size_t>(size)}};
+    const std::string_view bytes{buffer_.get(), static_cast<std::size_t>(size)};
+    full_ = false;
+    dispatch(bytes);
+    if (!full_) return;
+    // What was removed a moment ago may still be counted: the kernel's word that nobody has it open
+    // any more comes on its own, and other requests may overtake it.
+    const std::string kept(bytes);
+    last_try_ = true;
+    serve_waiting();
+    dispatch(kept);
+    last_try_ = false;
+  }
+
+  void serve_waiting() {
+    for (int i = 0; i < kMaxWaiting; ++i) {
+      pollfd waiting{kernel_.get(), POLLIN, 0};
+      if (::poll(&waiting, 1, 0) <= 0) return;
+      serve_one();
+    }
+  }
+
+  void dispatch(std::string_view bytes) {
+    Request request{reinterpret_cast<const fuse_in_header*>(bytes.data()), bytes};
     request.rest.remove_prefix(sizeof(fuse_in_header));
     unique_ = request.header->unique;
     dispatch(request);
   }
 
   void reply(int error, std::string_view data = {}) {
+    full_ = error == -ENOSPC && !last_try_;
+    if (full_) return;
     fuse_out_header header{};
     header.len = static_cast<std::uint32_t>(sizeof header + data.size());
     header.error = error;
@@ -535,8 +560,10 @@ class Session {
   const int channel_;
   std::optional<Storage> storage_;
   const std::unique_ptr<char[]> buffer_;  // as large as the kernel demands, touched as needed
-  std::uint64_t unique_ = 0;              // of the request that is being served
-  uid_t uid_;                             // the sandbox's user, inside
+  bool full_ = false;                     // there was no room for the request, and no answer yet
+  bool last_try_ = false;
+  std::uint64_t unique_ = 0;  // of the request that is being served
+  uid_t uid_;                 // the sandbox's user, inside
   gid_t gid_;
 };
 
