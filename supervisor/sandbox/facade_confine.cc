@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "common/errors.h"
-#include "supervisor/sandbox/syscalls.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -117,7 +116,7 @@ void allow_calls() {
   sock_fprog filter{};
   filter.len = static_cast<unsigned short>(program.size());
   filter.filter = program.data();
-  require(sys::seccomp_set_filter(&filter) == 0, "seccomp");
+  require(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0, "seccomp");
 }
 
 }  // namespace
