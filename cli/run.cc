@@ -177,7 +177,8 @@ void add_run(CLI::App& app, Invocation& invocation) {
           "--skill", options->skill,
           "Whose approval counts (without it: the agent's, who may use the workspace only)")
       ->type_name("NAME");
-  command->add_option("--session", options->session, "Name of the session, for the log")
+  command->add_option("--session", options->session, "Name of a session: its commands share a sandbox, with its processes, its\n"
+                   "network and its /tmp, and what they leave running stays")
       ->type_name("KEY");
   command
       ->add_option(

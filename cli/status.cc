@@ -40,6 +40,20 @@ void print_calls(const Json& calls, bool colours) {
   print("\n" + table.text(colours));
 }
 
+void print_sandboxes(const Json& sandboxes, bool colours) {
+  if (sandboxes.empty()) return;
+  Table table({"SANDBOX", "SKILL", "AGE", "IDLE", "COMMANDS", "PROCESSES", "SESSION"});
+  for (const Json& sandbox : sandboxes) {
+    const std::int64_t commands = number_of(sandbox, "commands");
+    table.add({text_of(sandbox, "kind"), text_of(sandbox, "skill"),
+               human_duration(milliseconds_of(sandbox, "age_ms")),
+               commands > 0 ? "" : human_duration(milliseconds_of(sandbox, "idle_ms")),
+               std::to_string(commands), std::to_string(number_of(sandbox, "processes")),
+               text_of(sandbox, "session")});
+  }
+  print("\n" + table.text(colours));
+}
+
 int status(const Invocation& invocation) {
   const Json answer = connect().call("status.get", Json::object());
   if (invocation.json) {
@@ -50,6 +64,7 @@ int status(const Invocation& invocation) {
   const Json skills = answer.value("skills", Json::object());
   const Json processes = answer.value("processes", Json::object());
   const Json calls = answer.value("calls", Json::array());
+  const Json sandboxes = answer.value("sandboxes", Json::array());
   Table table;
   table.add({"Supervisor", text_of(answer, "server") + ", process " +
                                std::to_string(number_of(answer, "pid")) + ", up " +
@@ -63,8 +78,10 @@ int status(const Invocation& invocation) {
                            std::to_string(number_of(skills, "pending")) + " waiting for you"});
   table.add({"Sessions", std::to_string(number_of(answer, "sessions"))});
   table.add({"Calls", std::to_string(calls.size())});
+  table.add({"Sandboxes", std::to_string(sandboxes.size())});
   print(table.text(colours));
   print_calls(calls, colours);
+  print_sandboxes(sandboxes, colours);
   return kDone;
 }
 

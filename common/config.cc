@@ -64,6 +64,32 @@ void require_trusted(int file, const std::string& path) {
   }
 }
 
+std::chrono::milliseconds duration_member(const Json& value, const std::string& field) {
+  if (is_natural(value)) return std::chrono::milliseconds(count_member(value, field));
+  if (value.is_string()) return parse_duration(value.get<std::string>(), field);
+  throw UserError(field + ": expected a duration such as \"60s\"");
+}
+
+WarmLimits warm_from_json(const Json& value, const std::string& field) {
+  if (!value.is_object()) throw UserError(field + ": expected an object");
+  WarmLimits warm;
+  for (const auto& [key, member] : value.items()) {
+    const std::string place = field + "." + key;
+    if (key == "sandboxes") {
+      if (!is_natural(member)) throw UserError(place + ": expected a number, 0 or more");
+      warm.sandboxes = member.get<std::size_t>();
+    } else if (key == "idle") {
+      warm.idle = duration_member(member, place);
+    } else if (key == "age") {
+      warm.age = duration_member(member, place);
+    } else {
+      throw UserError(field + ": unknown key \"" + printable(key) + "\"",
+                      "Known: sandboxes, idle, age.");
+    }
+  }
+  return warm;
+}
+
 Peers peers_from_json(const Json& value, const std::string& field) {
   if (!value.is_object()) throw UserError(field + ": expected an object with users and groups");
   Peers peers;
@@ -121,13 +147,7 @@ Limits limits_from_json(const Json& value, Limits base, const std::string& field
       }
       base.cpus = member.get<double>();
     } else if (key == "wall") {
-      if (is_natural(member)) {
-        base.wall = std::chrono::milliseconds(count_member(member, place));
-      } else if (member.is_string()) {
-        base.wall = parse_duration(member.get<std::string>(), place);
-      } else {
-        throw UserError(place + ": expected a duration such as \"60s\"");
-      }
+      base.wall = duration_member(member, place);
     } else {
       throw UserError(field + ": unknown key \"" + printable(key) + "\"",
                       "Known: memory, cpus, pids, open_files, file_size, output, tmp, wall.");
@@ -167,13 +187,19 @@ Config config_from_json(const Json& value, const std::string& source) {
       for (const auto& [name, entry] : member.items()) config.capabilities[name] = entry;
     } else if (key == "limits") {
       config.limits = limits_from_json(member, config.limits, place);
+    } else if (key == "warm") {
+      config.warm = warm_from_json(member, place);
     } else {
       throw UserError(source + ": unknown key \"" + printable(key) + "\"",
                       "Known: operators, hosts, services, deny_hosts, protected_paths, "
-                      "allow_unsandboxed, capabilities, limits.");
+                      "allow_unsandboxed, capabilities, limits, warm.");
     }
   }
   return config;
+}
+
+Json WarmLimits::to_json() const {
+  return {{"sandboxes", sandboxes}, {"idle", idle.count()}, {"age", age.count()}};
 }
 
 Json Config::to_json() const {
@@ -185,7 +211,8 @@ Json Config::to_json() const {
           {"protected_paths", protected_paths},
           {"allow_unsandboxed", allow_unsandboxed},
           {"capabilities", capabilities},
-          {"limits", limits.to_json()}};
+          {"limits", limits.to_json()},
+          {"warm", warm.to_json()}};
 }
 
 Config load_config(const std::string& path) {

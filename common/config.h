@@ -31,6 +31,15 @@ struct Limits {
 // durations may be text or integers (bytes, milliseconds). Throws UserError naming `field`.
 Limits limits_from_json(const Json& value, Limits base, const std::string& field);
 
+// How long sandboxes that a session keeps live, and how many there may be.
+struct WarmLimits {
+  std::size_t sandboxes = 16;  // 0: none is kept, every call has a fresh one
+  std::chrono::milliseconds idle{std::chrono::minutes(10)};  // after its last command returned
+  std::chrono::milliseconds age{std::chrono::hours(12)};     // takes no more commands then
+
+  Json to_json() const;
+};
+
 struct Peers {
   std::vector<std::string> users;
   std::vector<std::string> groups;
@@ -46,6 +55,7 @@ struct Config {
   std::vector<std::string> allow_unsandboxed;  // tools that may run where the host made no sandbox
   std::map<std::string, Json> capabilities;    // own entries of the catalogue
   Limits limits;
+  WarmLimits warm;
 
   Json to_json() const;
 };

@@ -110,6 +110,7 @@ asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
   judged->command = call.tool == "exec" ? text_member(call.params, "command") : std::string();
   judged->workdir = workdir;
   judged->request = verdict.request;
+  if (session != nullptr) judged->scope = session->warm_scope();
   // Asked about means approved later, with what is approved then; the policy is derived then too.
   if (verdict.kind == VerdictKind::kAllow && session != nullptr &&
       is_one_of(call.tool, kSandboxedTools)) {
@@ -345,6 +346,8 @@ asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::strin
           sharkcage::resolve(request->asked, skills_.catalogue(), policies_.ground_of(call->owner));
       skills_.settle(request->id, RequestState::kApproved);
       verdict.kind = VerdictKind::kAllow;
+      // What this one call may do, no later one may find there.
+      call->scope.clear();
     } else if (decision == "deny") {
       skills_.settle(request->id, RequestState::kDenied);
       verdict.reason = "A person denied it.";
@@ -413,6 +416,7 @@ asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_run(RunCall run) {
   judged->skill = verdict.skill;
   judged->content_digest = verdict.content_digest;
   judged->workdir = run.workdir;
+  if (!run.session.empty()) judged->scope = "run " + run.session;
   if (verdict.kind == VerdictKind::kAllow) {
     try {
       set_policy(*judged, verdict, session, run.timeout);
@@ -448,6 +452,7 @@ asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_bridge(
   judged->session = session.key;
   judged->agent = session.agent;
   judged->tool = "bridge";
+  judged->scope = session.warm_scope();
   judged->skill = verdict.skill;
   audit::Record record;
   try {

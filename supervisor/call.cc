@@ -19,6 +19,7 @@ std::string_view name_of(CallState state) {
     case CallState::kAllowed: return "allowed";
     case CallState::kPrepared: return "prepared";
     case CallState::kRunning: return "running";
+    case CallState::kReturned: return "returned";
     case CallState::kFinished: return "finished";
   }
   return "";
@@ -38,7 +39,8 @@ audit::Record Call::record(std::string kind) const {
 std::shared_ptr<Call> Calls::create() {
   if (by_id_.size() >= kMaxCalls) {
     const auto idle = std::find_if(order_.begin(), order_.end(), [this](const std::string& id) {
-      return by_id_.at(id)->state != CallState::kRunning;
+      const CallState state = by_id_.at(id)->state;
+      return state != CallState::kRunning && state != CallState::kReturned;
     });
     if (idle != order_.end()) forget(*by_id_.at(*idle));
   }

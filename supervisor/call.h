@@ -21,6 +21,7 @@ enum class CallState {
   kAllowed,   // the verdict is allow; nothing has been prepared yet
   kPrepared,  // a ticket is out
   kRunning,   // in a sandbox
+  kReturned,  // its command has ended, and processes of it may be left
   kFinished,  // nothing more may come of it
 };
 
@@ -40,6 +41,8 @@ struct Call {
   std::string command;    // of exec
   std::string workdir;    // absolute; where it was judged to run
   std::string request;    // the pending request, while asking
+  // Calls of one scope may share a sandbox (Seat); empty: none may, the call has a fresh one.
+  std::string scope;
   CallState state = CallState::kAllowed;
   Policy policy;
   std::string policy_digest;  // of `policy`; empty as long as there is none

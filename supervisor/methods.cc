@@ -54,6 +54,18 @@ Json facility_json(const sandbox::Facility& facility) {
   return out;
 }
 
+Json sandbox_json(const Sandboxes::Shown& shown) {
+  return {{"kind", name_of(shown.kind)},
+          {"session", shown.seat.session},
+          {"agent", shown.seat.agent},
+          {"skill", shown.skill},
+          {"workspace", shown.seat.workspace},
+          {"age_ms", shown.age.count()},
+          {"idle_ms", shown.idle.count()},
+          {"commands", shown.commands},
+          {"processes", shown.processes}};
+}
+
 }  // namespace
 
 const std::vector<Supervisor::MethodEntry>& Supervisor::protocol() {
@@ -146,6 +158,8 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
                      {"state", name_of(call->state)},
                      {"age_ms", now_ms - call->started_ms}});
   }
+  Json sandboxes = Json::array();
+  for (const auto& shown : sandboxes_.list()) sandboxes.push_back(sandbox_json(shown));
   const auto process = [](const Processes::Health& health) {
     return Json{{"pid", health.pid}, {"restarts", health.restarts}};
   };
@@ -164,6 +178,7 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
       {"uptime_ms", duration_cast<milliseconds>(now - started_).count()},
       {"calls", calls},
       {"sessions", sessions_.size()},
+      {"sandboxes", sandboxes},
       {"processes", {{"launcher", process(processes_.launcher())}, {"egress", process(processes_.egress())}}},
       {"audit", audit_state},
       {"skills",
@@ -214,7 +229,14 @@ asio::awaitable<Json> Supervisor::session_open(MethodCall call) {
 }
 
 asio::awaitable<Json> Supervisor::session_close(MethodCall call) {
-  sessions_.close(call.connection->peer.uid, Params(call.params).text("session"));
+  const uid_t owner = call.connection->peer.uid;
+  const std::string key = Params(call.params).text("session");
+  const Session* session = sessions_.find(owner, key);
+  const std::string scope = session == nullptr ? std::string() : session->warm_scope();
+  sessions_.close(owner, key);
+  if (!scope.empty() && !sessions_.uses(owner, scope)) {
+    sandboxes_.end_scope(owner, scope, "the session was closed");
+  }
   co_return Json::object();
 }
 
@@ -239,7 +261,8 @@ asio::awaitable<Json> Supervisor::tool_finish(MethodCall request) {
   const auto call = calls_.by_token(params.text("token"));
   if (!call || call->owner != request.connection->peer.uid) co_return Json::object();
   // What ran in a sandbox has an outcome of its own, which is not the host's to tell.
-  if (call->state != CallState::kRunning && call->state != CallState::kFinished) {
+  const bool ran = call->state == CallState::kRunning || call->state == CallState::kReturned;
+  if (!ran && call->state != CallState::kFinished) {
     audit::Record record = call->record("outcome");
     record.reason = params.text_or("error", "");
     if (const auto duration = params.number("duration_ms")) {
@@ -248,7 +271,7 @@ asio::awaitable<Json> Supervisor::tool_finish(MethodCall request) {
     record.payload["reported_by"] = "host";
     journal_.note(std::move(record));
   }
-  if (call->state != CallState::kRunning) {
+  if (!ran) {
     tickets_.drop_call(call->id);
     calls_.forget(*call);
   }

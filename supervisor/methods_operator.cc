@@ -114,7 +114,8 @@ asio::awaitable<Json> Supervisor::skill_show(MethodCall request) {
 // Those that run, and those that were allowed and have not started.
 void Supervisor::end_calls_of(const std::string& skill) {
   for (const auto& call : calls_.all()) {
-    if (call->skill != skill || call->state == CallState::kRunning) continue;
+    if (call->skill != skill || call->state == CallState::kRunning ||
+        call->state == CallState::kReturned) continue;
     tickets_.drop_call(call->id);
     calls_.forget(*call);
   }

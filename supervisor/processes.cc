@@ -62,6 +62,16 @@ std::uint64_t Processes::listen(egress::Listen listen, UniqueFd socket) {
   return id;
 }
 
+void Processes::admit(std::uint64_t listener, egress::CallToken token) {
+  egress_.admit(listener, std::move(token));
+  flush_egress();
+}
+
+void Processes::dismiss(std::uint64_t listener, const std::string& call) {
+  egress_.dismiss(listener, call);
+  flush_egress();
+}
+
 void Processes::close_listener(std::uint64_t id) {
   egress_.close(id);
   flush_egress();

@@ -37,6 +37,8 @@ class Processes {
   void launch(const sandbox::Spec& spec, int control);
 
   std::uint64_t listen(egress::Listen listen, UniqueFd socket);
+  void admit(std::uint64_t listener, egress::CallToken token);
+  void dismiss(std::uint64_t listener, const std::string& call);
   void close_listener(std::uint64_t id);
 
   struct Health {

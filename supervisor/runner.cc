@@ -1,15 +1,9 @@
 #include "supervisor/runner.h"
 
 #include <fcntl.h>
-#include <pwd.h>
-#include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 
 #include <array>
-#include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
 
 #include "common/errors.h"
 #include "common/hash.h"
@@ -23,58 +17,50 @@ namespace {
 constexpr std::size_t kProxyTokenBytes = 16;
 constexpr std::array<const char*, 3> kStdioNames = {"stdin", "stdout", "stderr"};
 
-struct Account {
-  std::string name;
-  gid_t group = 0;
-};
+Seat seat_of(const Call& call) {
+  return {call.scope,
+          call.session,
+          call.agent,
+          call.skill,
+          call.content_digest,
+          call.policy.workspace,
+          call.policy.workspace_access,
+          call.owner};
+}
 
-Account account_of(uid_t uid) {
-  std::vector<char> buffer(16384);
-  passwd entry{};
-  passwd* found = nullptr;
-  if (::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
-    return {"user", uid};
-  }
-  return {found->pw_name, found->pw_gid};
+egress::Listen listen_of(const Call& call) {
+  egress::Listen listen;
+  listen.session = call.session;
+  listen.skill = call.skill;
+  listen.hosts = call.policy.hosts;
+  listen.deny_hosts = call.policy.deny_hosts;
+  return listen;
 }
 
 }  // namespace
 
 struct Runner::Running {
-  Running(asio::io_context& context, UniqueFd control)
-      : control_socket(context, control.release()) {}
-
   std::shared_ptr<Call> call;
   std::weak_ptr<Connection> connection;
   std::uint64_t connection_id = 0;
-  asio::posix::stream_descriptor control_socket;
+  std::shared_ptr<LiveSandbox> sandbox;
+  std::uint64_t command = 0;  // its number in the sandbox
   UniqueFd terminal;          // our duplicate of the master, for window sizes
   UniqueFd terminal_to_send;  // the client's
-  std::string token;          // of the egress
-  std::uint64_t listener = 0;
-  uid_t host_uid = 0;
-  Owner owner;
+  bool networked = false;
   std::vector<std::string> dropped;
   std::string cancelled;  // why we ended it, if we did
   bool announced = false;
   bool returned = false;
-
-  int control() { return control_socket.native_handle(); }
 };
 
-Runner::Runner(asio::io_context& context, Processes& processes, Journal& journal, Calls& calls,
-               RunnerOptions options)
-    : context_(context),
-      processes_(processes),
-      journal_(journal),
-      calls_(calls),
-      options_(std::move(options)) {}
+Runner::Runner(Sandboxes& sandboxes, Journal& journal, Calls& calls)
+    : sandboxes_(sandboxes), journal_(journal), calls_(calls) {}
 
 void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
                    const std::shared_ptr<Connection>& connection, std::vector<UniqueFd> stdio,
                    sandbox::Terminal terminal) {
-  auto [ours, theirs] = sandbox::make_control();
-  auto running = std::make_shared<Running>(context_, std::move(ours));
+  auto running = std::make_shared<Running>();
   try {
     if (stdio.size() != (terminal.enabled ? 0u : 3u)) {
       throw MethodError(rpc::kInvalidParams,
@@ -82,33 +68,28 @@ void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
     }
     for (std::size_t i = 0; i < stdio.size(); ++i) check_stdio(stdio[i].get(), kStdioNames[i]);
 
-    const Account account = account_of(call->owner);
-    sandbox::Spec spec;
-    spec.policy = call->policy;
-    spec.paths = judge_paths(call->policy, options_.skills_dir, call->owner, account.group,
-                             options_.privileged);
-    spec.identity = {call->owner, account.group, account.name, 0};
-    running->owner = {call->owner, account.group, options_.privileged};
-    if (options_.privileged) spec.identity.host_uid = running->host_uid = host_ids_.take();
-    if (call->policy.network()) running->token = random_hex(kProxyTokenBytes);
+    const Policy& policy = call->policy;
+    const std::string token = policy.network() ? random_hex(kProxyTokenBytes) : std::string();
     auto environment = build_environment(
-        {command.environment, command.environment, account.name, running->token}, call->policy);
-    running->dropped = std::move(environment.dropped);
-    processes_.launch(spec, theirs.get());
+        {command.environment, command.environment, account_of(call->owner).name, token}, policy);
+    const sandbox::Command image{std::move(command.argv), std::move(environment.variables),
+                                 std::move(command.workdir), terminal};
     std::vector<int> numbers;
     for (const auto& fd : stdio) numbers.push_back(fd.get());
-    sandbox::order_run(running->control(), {.wall = call->policy.limits.wall},
-                       {std::move(command.argv), std::move(environment.variables),
-                        std::move(command.workdir), terminal},
-                       numbers);
+
+    const Sandboxes::Taken taken = sandboxes_.take(seat_of(*call), policy);
+    running->sandbox = taken.sandbox;
+    running->networked = policy.network();
+    running->dropped = std::move(environment.dropped);
+    if (running->networked) running->sandbox->admit(listen_of(*call), {call->id, token});
+    running->command = running->sandbox->run(
+        image, policy.limits.wall, !taken.warm, numbers,
+        [this, running](sandbox::Event event) { on_event(*running, std::move(event)); });
   } catch (const MethodError&) {
-    host_ids_.give_back(running->host_uid);
     throw;
   } catch (const UserError& error) {
-    host_ids_.give_back(running->host_uid);
     throw MethodError(rpc::kSandboxFailed, error.what(), error.remedy());
   } catch (const std::system_error& error) {
-    host_ids_.give_back(running->host_uid);
     throw MethodError(rpc::kUnavailable,
                       std::string("The sandbox could not be started: ") + error.what());
   }
@@ -117,87 +98,72 @@ void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
   running->connection = connection;
   running->connection_id = connection->id;
   running_[running->call->id] = running;
-  asio::co_spawn(context_, attend(running), asio::detached);
-}
-
-asio::awaitable<void> Runner::attend(std::shared_ptr<Running> running) {
-  std::error_code error;
-  bool alive = true;
-  while (alive) {
-    co_await running->control_socket.async_wait(asio::posix::stream_descriptor::wait_read,
-                                                asio::redirect_error(asio::use_awaitable, error));
-    if (error) break;
-    try {
-      while (auto event = sandbox::receive_event(running->control())) {
-        if (event->kind == sandbox::Event::Kind::kEnded) {
-          alive = false;
-          break;
-        }
-        on_event(*running, std::move(*event));
-      }
-    } catch (const std::exception& problem) {
-      spdlog::error("call {}: {}", running->call->id, problem.what());
-      sandbox::order_kill(running->control(), "supervisor");
-      break;
-    }
-  }
-  if (!running->returned) {
-    const std::string reason = running->cancelled.empty() ? "supervisor" : running->cancelled;
-    finish(*running, {{"signal", 9}, {"reason", reason}, {"message", "The sandbox was ended"}}, "",
-           "ended before it returned: " + reason, Json::object());
-  }
-  if (running->listener != 0) processes_.close_listener(running->listener);
-  host_ids_.give_back(running->host_uid);
-  calls_.finish(*running->call);
-  running_.erase(running->call->id);
 }
 
 void Runner::on_event(Running& running, sandbox::Event event) {
-  const Call& call = *running.call;
   switch (event.kind) {
     case sandbox::Event::Kind::kReady:
-      if (event.listener) {
-        egress::Listen listen;
-        listen.call = call.id;
-        listen.session = call.session;
-        listen.skill = call.skill;
-        listen.token = running.token;
-        listen.hosts = call.policy.hosts;
-        listen.deny_hosts = call.policy.deny_hosts;
-        running.listener = processes_.listen(std::move(listen), std::move(event.listener));
-      }
       break;
     case sandbox::Event::Kind::kTerminal:
       running.terminal.reset(::fcntl(event.terminal.get(), F_DUPFD_CLOEXEC, 3));
       running.terminal_to_send = std::move(event.terminal);
       break;
-    case sandbox::Event::Kind::kOver: break;
-    case sandbox::Event::Kind::kStarted: announce(running); break;
-    case sandbox::Event::Kind::kReturned: {
+    case sandbox::Event::Kind::kStarted:
       announce(running);
-      Json payload = {{"wall_us", event.wall_us}, {"cpu_us", event.cpu_us}, {"max_rss", event.max_rss}};
-      Json notification = Json::object();
-      if (event.exit) {
-        notification["exit"] = payload["exit"] = *event.exit;
-      } else {
-        notification["signal"] = payload["signal"] = event.signal;
-      }
-      add_refusals(payload, event.refused, event.refused_more, call.policy, running.owner);
-      if (!event.refused_unknown.empty()) payload["refused_unknown"] = event.refused_unknown;
-      const std::string reason = running.cancelled.empty() ? event.reason : running.cancelled;
-      if (!reason.empty()) notification["reason"] = reason;
-      finish(running, std::move(notification), "", reason, std::move(payload));
       break;
-    }
-    case sandbox::Event::Kind::kFailed: {
-      std::string message = event.what;
-      if (!event.remedy.empty()) message += ". " + event.remedy;
-      finish(running, {{"exit", 125}, {"reason", "sandbox"}, {"message", message}}, "block", message,
-             {{"errno", event.error}});
+    case sandbox::Event::Kind::kReturned:
+      on_returned(running, event);
       break;
-    }
-    case sandbox::Event::Kind::kEnded: break;
+    case sandbox::Event::Kind::kFailed:
+      on_failed(running, event);
+      on_over(running);
+      break;
+    case sandbox::Event::Kind::kOver:
+    case sandbox::Event::Kind::kEnded:
+      on_over(running);
+      break;
   }
+}
+
+void Runner::on_returned(Running& running, const sandbox::Event& event) {
+  announce(running);
+  Json payload = {{"wall_us", event.wall_us}, {"cpu_us", event.cpu_us}, {"max_rss", event.max_rss}};
+  Json notification = Json::object();
+  if (event.exit) {
+    notification["exit"] = payload["exit"] = *event.exit;
+  } else {
+    notification["signal"] = payload["signal"] = event.signal;
+  }
+  const Account& account = account_of(running.call->owner);
+  add_refusals(payload, event.refused, event.refused_more, running.call->policy,
+               {account.uid, account.gid, sandboxes_.privileged()});
+  if (!event.refused_unknown.empty()) payload["refused_unknown"] = event.refused_unknown;
+  const std::string reason = running.cancelled.empty() ? event.reason : running.cancelled;
+  if (!reason.empty()) notification["reason"] = reason;
+  finish(running, std::move(notification), "", reason, std::move(payload));
+  running.call->state = CallState::kReturned;
+  sandboxes_.returned(*running.sandbox);
+}
+
+void Runner::on_failed(Running& running, const sandbox::Event& event) {
+  std::string message = event.what;
+  if (!event.remedy.empty()) message += ". " + event.remedy;
+  finish(running, {{"exit", 125}, {"reason", "sandbox"}, {"message", message}}, "block", message,
+         {{"errno", event.error}});
+  sandboxes_.returned(*running.sandbox);
+}
+
+// No process of the call is left.
+void Runner::on_over(Running& running) {
+  if (!running.returned) {
+    const std::string reason = running.cancelled.empty() ? "supervisor" : running.cancelled;
+    finish(running, {{"signal", 9}, {"reason", reason}, {"message", "The sandbox was ended"}}, "",
+           "ended before it returned: " + reason, Json::object());
+  }
+  const std::string id = running.call->id;
+  if (running.networked) running.sandbox->dismiss(id);
+  calls_.finish(*running.call);
+  running_.erase(id);
 }
 
 void Runner::announce(Running& running) {
@@ -228,7 +194,7 @@ void Runner::finish(Running& running, Json notification, const std::string& deci
 
 bool Runner::signal(const std::string& call, int number) {
   const auto found = running_.find(call);
-  return found != running_.end() && sandbox::order_signal(found->second->control(), 1, number);
+  return found != running_.end() && found->second->sandbox->signal(found->second->command, number);
 }
 
 bool Runner::resize(const std::string& call, unsigned rows, unsigned columns) {
@@ -244,7 +210,7 @@ bool Runner::cancel(const std::string& call, const std::string& reason) {
   const auto found = running_.find(call);
   if (found == running_.end()) return false;
   if (found->second->cancelled.empty()) found->second->cancelled = reason;
-  return sandbox::order_kill(found->second->control(), reason);
+  return found->second->sandbox->cancel(found->second->command, reason);
 }
 
 bool Runner::belongs_to(const std::string& call, std::uint64_t connection) const {
@@ -262,10 +228,14 @@ void Runner::cancel_skill(const std::string& skill) {
   for (const auto& [id, running] : running_) {
     if (running->call->skill == skill) cancel(id, "revoked");
   }
+  sandboxes_.end_skill(skill, "revoked");
 }
 
 void Runner::cancel_all(const std::string& reason) {
-  for (const auto& [id, running] : running_) cancel(id, reason);
+  for (const auto& [id, running] : running_) {
+    if (running->cancelled.empty()) running->cancelled = reason;
+  }
+  sandboxes_.end_all(reason);
 }
 
 }  // namespace sharkcage

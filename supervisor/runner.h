@@ -1,43 +1,32 @@
-// Running calls: a sandbox for each, its descriptors, its listener, its outcome.
+// Running calls: a command in a sandbox for each, its descriptors, its token, its outcome.
 #pragma once
 
-#include <asio/awaitable.hpp>
-#include <asio/io_context.hpp>
-#include <asio/posix/stream_descriptor.hpp>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "supervisor/call.h"
-#include "supervisor/host_ids.h"
 #include "supervisor/journal.h"
-#include "supervisor/processes.h"
+#include "supervisor/sandboxes.h"
 #include "supervisor/server.h"
 #include "supervisor/tickets.h"
 
 namespace sharkcage {
 
-struct RunnerOptions {
-  std::string skills_dir;   // the content store
-  bool privileged = false;  // the supervisor is root: commands get user ids of their own
-};
-
 // One thread.
 class Runner {
  public:
-  Runner(asio::io_context& context, Processes& processes, Journal& journal, Calls& calls,
-         RunnerOptions options);
+  Runner(Sandboxes& sandboxes, Journal& journal, Calls& calls);
 
-  // Starts `command` for `call`, whose verdict is durable. Notifications go to `connection`, whose end
-  // ends the call. Throws MethodError when nothing was started: descriptors that may not be passed, a
-  // path of the policy that is gone or may not be shown, no launcher.
+  // Starts `command` for `call`, whose verdict is durable. Notifications go to `connection`, whose
+  // end ends a call that has not returned. Throws MethodError when nothing was started: descriptors
+  // that may not be passed, a path of the policy that is gone or may not be shown, no launcher.
   void start(std::shared_ptr<Call> call, PreparedCommand command,
              const std::shared_ptr<Connection>& connection, std::vector<UniqueFd> stdio,
              sandbox::Terminal terminal);
 
-  // False when no such call runs.
+  // False when no process of such a call is left.
   bool signal(const std::string& call, int number);
   bool resize(const std::string& call, unsigned rows, unsigned columns);
   bool cancel(const std::string& call, const std::string& reason);
@@ -51,18 +40,17 @@ class Runner {
 
  private:
   struct Running;
-  asio::awaitable<void> attend(std::shared_ptr<Running> running);
   void on_event(Running& running, sandbox::Event event);
+  void on_returned(Running& running, const sandbox::Event& event);
+  void on_failed(Running& running, const sandbox::Event& event);
+  void on_over(Running& running);
   void announce(Running& running);
   void finish(Running& running, Json notification, const std::string& decision,
               const std::string& reason, Json payload);
 
-  asio::io_context& context_;
-  Processes& processes_;
+  Sandboxes& sandboxes_;
   Journal& journal_;
   Calls& calls_;
-  RunnerOptions options_;
-  HostIds host_ids_;
   std::map<std::string, std::shared_ptr<Running>> running_;
 };
 

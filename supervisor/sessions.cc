@@ -1,5 +1,7 @@
 #include "supervisor/sessions.h"
 
+#include <algorithm>
+
 #include "common/errors.h"
 
 namespace sharkcage {
@@ -29,6 +31,12 @@ void Sessions::close(uid_t owner, const std::string& key) {
 const Session* Sessions::find(uid_t owner, const std::string& key) const {
   const auto found = sessions_.find(key);
   return found != sessions_.end() && found->second.owner == owner ? &found->second : nullptr;
+}
+
+bool Sessions::uses(uid_t owner, const std::string& warm_scope) const {
+  return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& entry) {
+    return entry.second.owner == owner && entry.second.warm_scope() == warm_scope;
+  });
 }
 
 void Sessions::note_read(const std::string& session, const std::string& run,

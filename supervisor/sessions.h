@@ -40,6 +40,9 @@ struct Session {
   std::vector<SkillPlace> skills;  // where the host keeps them or its copies, under its own names
   std::vector<HostMount> read_only;
   // The authorizer's, made from `skills` when the registry had this generation.
+  // For Call::scope: sessions of one scope of the host share sandboxes.
+  std::string warm_scope() const { return "host " + (scope.empty() ? key : scope); }
+
   mutable std::shared_ptr<const SkillView> view;
   mutable std::uint64_t view_generation = 0;
 };
@@ -58,6 +61,8 @@ class Sessions {
   // Null when the session is unknown or belongs to another user.
   const Session* find(uid_t owner, const std::string& key) const;
   std::size_t size() const { return sessions_.size(); }
+  // Whether a session of `owner` has this `Session::warm_scope`.
+  bool uses(uid_t owner, const std::string& warm_scope) const;
 
   // The skill whose SKILL.md `run` of `session` read last; empty where it read none.
   void note_read(const std::string& session, const std::string& run, const std::string& skill);

@@ -79,7 +79,8 @@ Supervisor::Supervisor(Places places, Config config, sandbox::Launcher launcher,
           context_, std::move(launcher), beside_this_program("sharkcage-egress"),
           {[this](const std::string& name, const std::string& how) { on_process_death(name, how); },
            [this](const egress::Connection& event) { on_connection(event); }}),
-      runner_(context_, processes_, journal_, calls_, {places_.skills_dir(), privileged_}),
+      sandboxes_(context_, processes_, {places_.skills_dir(), privileged_, config_.warm}),
+      runner_(sandboxes_, journal_, calls_),
       authorizer_(config_, places_, skills_, sessions_, calls_, journal_),
       server_(context_, methods(),
               {[this](const Peer& peer) { return roles_of(peer, config_, privileged_); },
@@ -135,7 +136,7 @@ void Supervisor::stop(const std::string& why) {
 void Supervisor::stop_if_quiet() {
   auto step = std::make_shared<asio::steady_timer>(context_, kStopStep);
   step->async_wait([this, step](std::error_code) {
-    if (runner_.size() > 0 && stop_timer_.expiry() > std::chrono::steady_clock::now()) {
+    if (sandboxes_.size() > 0 && stop_timer_.expiry() > std::chrono::steady_clock::now()) {
       return stop_if_quiet();
     }
     processes_.stop();

@@ -23,6 +23,7 @@
 #include "supervisor/processes.h"
 #include "supervisor/runner.h"
 #include "supervisor/sandbox/smoke_test.h"
+#include "supervisor/sandboxes.h"
 #include "supervisor/server.h"
 #include "supervisor/sessions.h"
 #include "supervisor/tickets.h"
@@ -115,6 +116,7 @@ class Supervisor {
   Calls calls_;
   Tickets tickets_;
   Processes processes_;
+  Sandboxes sandboxes_;
   Runner runner_;
   Authorizer authorizer_;
   Server server_;

@@ -112,7 +112,10 @@ asio::awaitable<void> Attempt::run() {
   deadline_.set(services_.limits.handshake, [this] {
     cut("the handshake took longer than " + seconds_of(services_.limits.handshake));
   });
-  Handshake handshake = co_await shake_hands(client_, listener_->listen().token);
+  const FindCall find_call = [this](const std::string& token) {
+    return call_ = listener_->call_of(token);
+  };
+  Handshake handshake = co_await shake_hands(client_, find_call);
   deadline_.clear();
   if (auto* requested = std::get_if<Requested>(&handshake)) {
     co_await serve(std::move(*requested));
@@ -321,7 +324,7 @@ asio::awaitable<void> Attempt::report(Decision decision, Phase phase, std::strin
   Connection event;
   event.id = listen.id;
   event.connection = number_;
-  event.call = listen.call;
+  event.call = call_.empty() ? listener_->only_call() : call_;
   event.session = listen.session;
   event.skill = listen.skill;
   event.host = host_;

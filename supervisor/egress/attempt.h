@@ -26,6 +26,9 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   // Ends it soon; `run` still reports how it ended.
   void cut(std::string reason);
 
+  // Whose token it showed; empty before.
+  const std::string& call() const { return call_; }
+
  private:
   asio::awaitable<void> refuse(Refused refused);
   asio::awaitable<void> serve(Requested requested);
@@ -52,6 +55,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   std::string cut_reason_;
   // What the reports say, as far as it is known.
   std::uint64_t number_ = 0;
+  std::string call_;
   std::string host_;
   unsigned port_ = 0;
   std::string address_;

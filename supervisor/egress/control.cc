@@ -78,14 +78,16 @@ std::string kind_of(const Json& value, const char* member) {
 }
 
 Listen listen_from(const Json& value) {
-  const Members members(
-      value, "listen", {"order", "id", "call", "session", "skill", "token", "hosts", "deny_hosts"});
+  const Members members(value, "listen",
+                        {"order", "id", "session", "skill", "tokens", "hosts", "deny_hosts"});
   Listen listen;
   listen.id = members.number("id");
-  listen.call = members.text("call");
   listen.session = members.text("session");
   listen.skill = members.text("skill");
-  listen.token = members.text("token");
+  for (const Json& entry : members.list("tokens")) {
+    const Members token(entry, "a token", {"call", "token"});
+    listen.tokens.push_back({token.text("call"), token.text("token")});
+  }
   for (const Json& entry : members.list("hosts")) {
     const Members rule(entry, "a host", {"host", "port", "internal"});
     listen.hosts.push_back({rule.text("host"), static_cast<unsigned>(rule.number("port", 65535)),
@@ -103,10 +105,27 @@ Json to_json(const Listen& listen) {
   for (const HostRule& rule : listen.hosts) {
     hosts.push_back({{"host", rule.host}, {"port", rule.port}, {"internal", rule.internal}});
   }
-  return {{"order", "listen"},         {"id", listen.id},
-          {"call", listen.call},       {"session", listen.session},
-          {"skill", listen.skill},     {"token", listen.token},
-          {"hosts", std::move(hosts)}, {"deny_hosts", listen.deny_hosts}};
+  Json tokens = Json::array();
+  for (const CallToken& token : listen.tokens) {
+    tokens.push_back({{"call", token.call}, {"token", token.token}});
+  }
+  return {{"order", "listen"},
+          {"id", listen.id},
+          {"session", listen.session},
+          {"skill", listen.skill},
+          {"tokens", std::move(tokens)},
+          {"hosts", std::move(hosts)},
+          {"deny_hosts", listen.deny_hosts}};
+}
+
+Admit admit_from(const Json& value) {
+  const Members members(value, "admit", {"order", "id", "call", "token"});
+  return {members.number("id"), {members.text("call"), members.text("token")}};
+}
+
+Dismiss dismiss_from(const Json& value) {
+  const Members members(value, "dismiss", {"order", "id", "call"});
+  return {members.number("id"), members.text("call")};
 }
 
 Connection connection_from(const Json& value) {
@@ -158,26 +177,43 @@ Json to_json(const Connection& event) {
 
 }  // namespace
 
-void check_listen(const Listen& listen) {
-  if (listen.token.size() < kMinToken || listen.token.size() > kMaxToken) {
+void check_token(const CallToken& token) {
+  if (token.token.size() < kMinToken || token.token.size() > kMaxToken) {
     throw UserError("egress: a token has " + std::to_string(kMinToken) + " to " +
                     std::to_string(kMaxToken) + " characters");
   }
+  if (token.call.empty()) throw UserError("egress: a token of no call");
+}
+
+void check_listen(const Listen& listen) {
+  for (const CallToken& token : listen.tokens) check_token(token);
   Rules(listen.hosts, listen.deny_hosts);
 }
 
 std::string order_to_text(const Order& order) {
-  return dump_json(std::visit(Overloaded{[](const Listen& listen) { return to_json(listen); },
-                                         [](const Close& close) {
-                                           return Json{{"order", "close"}, {"id", close.id}};
-                                         }},
-                              order));
+  return dump_json(std::visit(
+      Overloaded{[](const Listen& listen) { return to_json(listen); },
+                 [](const Admit& admit) {
+                   return Json{{"order", "admit"},
+                               {"id", admit.id},
+                               {"call", admit.token.call},
+                               {"token", admit.token.token}};
+                 },
+                 [](const Dismiss& dismiss) {
+                   return Json{{"order", "dismiss"}, {"id", dismiss.id}, {"call", dismiss.call}};
+                 },
+                 [](const Close& close) {
+                   return Json{{"order", "close"}, {"id", close.id}};
+                 }},
+      order));
 }
 
 Order order_from_text(std::string_view text) {
   const Json value = parse(text, "egress order");
   const std::string kind = kind_of(value, "order");
   if (kind == "listen") return listen_from(value);
+  if (kind == "admit") return admit_from(value);
+  if (kind == "dismiss") return dismiss_from(value);
   if (kind == "close") return Close{Members(value, "close", {"order", "id"}).number("id")};
   throw UserError("egress protocol: unknown order");
 }

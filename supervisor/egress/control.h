@@ -2,10 +2,13 @@
 // socket. This header is the protocol; both sides use it.
 //
 //   supervisor → egress (orders)
-//     {"order": "listen", "id": N, "call": "…", "session": "…", "skill": "…", "token": "…",
+//     {"order": "listen", "id": N, "session": "…", "skill": "…",
+//      "tokens": [{"call": "…", "token": "…"}…],
 //      "hosts": [{"host": "…", "port": N, "internal": B}…], "deny_hosts": ["…"…]}
 //                      + exactly one descriptor: the listening socket, made inside the sandbox
-//     {"order": "close", "id": N}      the token ends, its connections are cut
+//     {"order": "admit", "id": N, "call": "…", "token": "…"}   one more call of that sandbox
+//     {"order": "dismiss", "id": N, "call": "…"}   its token ends, its connections are cut
+//     {"order": "close", "id": N}      all tokens end, all connections are cut
 //
 //   egress → supervisor (events)
 //     {"event": "ready", "uid": N, "landlock": ABI}           confined; orders are served from here
@@ -41,13 +44,18 @@ inline constexpr std::size_t kMaxMessage = 128u << 10;
 inline constexpr std::size_t kMinToken = 32;
 inline constexpr std::size_t kMaxToken = 255;
 
+// What the connections of one call show.
+struct CallToken {
+  std::string call;
+  std::string token;  // a secret: in no event, no error and no log
+};
+
 // Whose connections arrive on one listening socket, and where they may go.
 struct Listen {
   std::uint64_t id = 0;
-  std::string call;
   std::string session;
   std::string skill;
-  std::string token;  // a secret: in no event, no error and no log
+  std::vector<CallToken> tokens;  // of the calls that use the sandbox now
   std::vector<HostRule> hosts;
   std::vector<std::string>
       deny_hosts;  // "host", "*.host", address, CIDR, each with or without ":port"
@@ -57,7 +65,17 @@ struct Close {
   std::uint64_t id = 0;
 };
 
-using Order = std::variant<Listen, Close>;
+struct Admit {
+  std::uint64_t id = 0;
+  CallToken token;
+};
+
+struct Dismiss {
+  std::uint64_t id = 0;
+  std::string call;
+};
+
+using Order = std::variant<Listen, Admit, Dismiss, Close>;
 
 struct Ready {
   unsigned uid = 0;
@@ -76,7 +94,7 @@ enum class Phase { kOpen, kClose };
 struct Connection {
   std::uint64_t id = 0;          // of the listener
   std::uint64_t connection = 0;  // joins "open" and "close"; unique within one egress process
-  std::string call;
+  std::string call;              // empty: no token told, and several calls use the sandbox
   std::string session;
   std::string skill;
   std::string host;     // as requested, made printable; empty when no request was understood
@@ -102,9 +120,10 @@ struct Failed {
 
 using Event = std::variant<Ready, Connection, Closed, Failed>;
 
-// Throws UserError for a token that is too short or too long, and for a rule that is none. The
+// Throw UserError for a token that is too short or too long, and for a rule that is none. The
 // supervisor asks before it sends, the egress before it serves.
 void check_listen(const Listen& listen);
+void check_token(const CallToken& token);
 
 // One packet each. The parsers throw UserError for everything that is not exactly the protocol.
 std::string order_to_text(const Order& order);

@@ -168,6 +168,22 @@ std::uint64_t EgressClient::listen(Listen listen, UniqueFd socket) {
   return id;
 }
 
+void EgressClient::admit(std::uint64_t id, CallToken token) {
+  check_token(token);
+  const auto found = kept_.find(id);
+  if (found == kept_.end()) return;
+  found->second.listen.tokens.push_back(token);
+  if (running()) send(Admit{id, std::move(token)}, -1);
+}
+
+void EgressClient::dismiss(std::uint64_t id, const std::string& call) {
+  const auto found = kept_.find(id);
+  if (found == kept_.end()) return;
+  std::erase_if(found->second.listen.tokens,
+                [&](const CallToken& token) { return token.call == call; });
+  if (running()) send(Dismiss{id, call}, -1);
+}
+
 void EgressClient::close(std::uint64_t id) {
   if (kept_.erase(id) == 0 || !running()) return;
   closing_.insert(id);

@@ -6,7 +6,9 @@
 //   id = egress.listen(listen, socket);     // before the command starts
 //   for (Event& e : egress.on_readable())   // whenever fd() is readable
 //   if (!egress.running()) egress.start();  // watch the new fd(); kept listeners are served again
-//   egress.close(id);                       // when the call ends
+//   egress.admit(id, token);                // one more call in the same sandbox
+//   egress.dismiss(id, call);               // when a call ends
+//   egress.close(id);                       // when the sandbox ends
 //
 // Not thread-safe: one thread (or strand) owns it. Whatever order is not yet written waits inside;
 // while `wants_write()` holds, watch fd() for writing as well and call `on_writable()`.
@@ -62,12 +64,18 @@ class EgressClient {
   void on_writable();
 
   // Serves `socket` (listening, of the sandbox's network namespace) under the given rules and
-  // token, now and in every process started later, until `close`. `listen.id` is ignored, the
+  // tokens, now and in every process started later, until `close`. `listen.id` is ignored, the
   // returned id is unique for this client. While no process is running it is only kept. Throws
   // UserError for a token or a rule that the egress would refuse; nothing is kept then.
   std::uint64_t listen(Listen listen, UniqueFd socket);
 
-  // The token ends, its connections are cut, the kept socket is closed. `Closed` follows when a
+  // One more call that uses the listener, and the end of one: its token ends, its connections are
+  // cut. Unknown ids and calls are ignored. `admit` throws UserError for a token that the egress
+  // would refuse.
+  void admit(std::uint64_t id, CallToken token);
+  void dismiss(std::uint64_t id, const std::string& call);
+
+  // All tokens end, all connections are cut, the kept socket is closed. `Closed` follows when a
   // process was running. Unknown ids are ignored: a call may end twice.
   void close(std::uint64_t id);
 

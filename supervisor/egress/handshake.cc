@@ -69,7 +69,7 @@ Handshake left(const Inbox& inbox) {
   return Refused{"the client ended in the middle of its request", ""};
 }
 
-Handshake requested(socks5::Request request, const Inbox& inbox) {
+Requested requested(socks5::Request request, const Inbox& inbox) {
   Requested result;
   result.port = request.port;
   result.command = static_cast<socks5::Command>(request.command);
@@ -86,7 +86,7 @@ Handshake requested(socks5::Request request, const Inbox& inbox) {
 
 }  // namespace
 
-asio::awaitable<Handshake> shake_hands(Stream& client, const std::string& token) {
+asio::awaitable<Handshake> shake_hands(Stream& client, const FindCall& find_call) {
   Inbox inbox;
   const auto greeting = co_await next(client, inbox, socks5::parse_greeting);
   if (greeting.status == socks5::Status::kMore) co_return left(inbox);
@@ -105,7 +105,8 @@ asio::awaitable<Handshake> shake_hands(Stream& client, const std::string& token)
   if (authentication.status == socks5::Status::kMalformed) {
     co_return Refused{"malformed authentication", socks5::authentication_reply(false)};
   }
-  if (!equal_secrets(authentication.user_name, token)) {
+  const std::string call = find_call(authentication.user_name);
+  if (call.empty()) {
     co_return Refused{"wrong token", socks5::authentication_reply(false)};
   }
   const std::string welcome = socks5::authentication_reply(true);
@@ -119,7 +120,9 @@ asio::awaitable<Handshake> shake_hands(Stream& client, const std::string& token)
         request.unknown_address ? socks5::Reply::kAddressNotSupported : socks5::Reply::kFailure;
     co_return Refused{"malformed request", socks5::request_reply(reply)};
   }
-  co_return requested(std::move(request), inbox);
+  Requested result = requested(std::move(request), inbox);
+  result.call = call;
+  co_return result;
 }
 
 }  // namespace sharkcage::egress

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
+#include <functional>
 #include <string>
 #include <variant>
 
@@ -18,6 +19,7 @@ struct Requested {
   std::variant<Destination, NoDestination> destination;
   socks5::Command command = socks5::Command::kConnect;  // any value of the wire
   std::string early;                                    // bytes that it sent ahead
+  std::string call;                                     // whose token it showed
 };
 
 // A client that is to be refused, and told so in `reply` (empty: in no words).
@@ -31,8 +33,11 @@ struct Gone {};
 
 using Handshake = std::variant<Requested, Refused, Gone>;
 
-// Speaks up to the request. `token` is the only user name that is accepted; the password is
+// The call that a token stands for, or empty. Takes the same time for every token of a length.
+using FindCall = std::function<std::string(const std::string& token)>;
+
+// Speaks up to the request. The user name must be a token that `find_call` knows; the password is
 // ignored. Bounded in bytes by its buffer, in time by whoever cuts the stream.
-asio::awaitable<Handshake> shake_hands(Stream& client, const std::string& token);
+asio::awaitable<Handshake> shake_hands(Stream& client, const FindCall& find_call);
 
 }  // namespace sharkcage::egress

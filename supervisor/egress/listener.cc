@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "common/errors.h"
+#include "common/hash.h"
 
 namespace sharkcage::egress {
 namespace {
@@ -63,6 +64,31 @@ asio::awaitable<void> Listener::run() {
   }
   Event closed = Closed{listen_.id};
   co_await services_.channel.send(std::move(closed));
+}
+
+void Listener::admit(CallToken token) {
+  check_token(token);
+  listen_.tokens.push_back(std::move(token));
+}
+
+void Listener::dismiss(const std::string& call) {
+  std::erase_if(listen_.tokens, [&](const CallToken& token) { return token.call == call; });
+  for (Attempt* attempt : attempts_) {
+    if (attempt->call() == call) attempt->cut("the call ended");
+  }
+}
+
+// Every token is compared, so that time does not tell which one is nearly right.
+std::string Listener::call_of(const std::string& token) const {
+  std::string call;
+  for (const CallToken& known : listen_.tokens) {
+    if (equal_secrets(token, known.token)) call = known.call;
+  }
+  return call;
+}
+
+std::string Listener::only_call() const {
+  return listen_.tokens.size() == 1 ? listen_.tokens[0].call : std::string();
 }
 
 void Listener::close() {

@@ -1,4 +1,4 @@
-// One listening socket: one sandbox, one call, one token, one set of rules.
+// One listening socket: one sandbox, one set of rules, a token for each call that uses it.
 #pragma once
 
 #include <asio/awaitable.hpp>
@@ -22,12 +22,20 @@ class Listener : public std::enable_shared_from_this<Listener> {
   // Accepts until `close`, then waits for its connections' reports and sends `Closed`.
   asio::awaitable<void> run();
 
-  // The token is worth nothing from here on. The socket itself goes on listening for its other
+  // One more call, and its end, which cuts its connections.
+  void admit(CallToken token);
+  void dismiss(const std::string& call);
+
+  // The tokens are worth nothing from here on. The socket itself goes on listening for its other
   // owner.
   void close();
 
   const Listen& listen() const { return listen_; }
   const Rules& rules() const { return rules_; }
+  // Whose token this is, or empty.
+  std::string call_of(const std::string& token) const;
+  // The call that uses the sandbox, if it is one alone.
+  std::string only_call() const;
 
   void add(Attempt& attempt);
   void remove(Attempt& attempt);

@@ -36,19 +36,30 @@ asio::awaitable<void> Server::take_orders(Ready ready, std::function<void()> end
     if (!received) break;
     if (auto* order = std::get_if<Listen>(&received->order)) {
       co_await listen(std::move(*order), std::move(received->socket));
+    } else if (auto* admit = std::get_if<Admit>(&received->order)) {
+      // A listener that could not be served is known to the supervisor by then.
+      const auto found = listeners_.find(admit->id);
+      if (found != listeners_.end()) found->second->admit(std::move(admit->token));
+    } else if (const auto* dismiss = std::get_if<Dismiss>(&received->order)) {
+      const auto found = listeners_.find(dismiss->id);
+      if (found != listeners_.end()) found->second->dismiss(dismiss->call);
     } else {
-      const auto found = listeners_.find(std::get<Close>(received->order).id);
-      if (found == listeners_.end()) {
-        // It was never served, or its socket failed; the supervisor still waits for the answer.
-        Event closed = Closed{std::get<Close>(received->order).id};
-        co_await channel_.send(std::move(closed));
-        continue;
-      }
-      found->second->close();
-      listeners_.erase(found);
+      co_await close(std::get<Close>(received->order).id);
     }
   }
   ended();
+}
+
+asio::awaitable<void> Server::close(std::uint64_t id) {
+  const auto found = listeners_.find(id);
+  if (found == listeners_.end()) {
+    // It was never served, or its socket failed; the supervisor still waits for the answer.
+    Event closed = Closed{id};
+    co_await channel_.send(std::move(closed));
+    co_return;
+  }
+  found->second->close();
+  listeners_.erase(found);
 }
 
 asio::awaitable<void> Server::listen(Listen order, UniqueFd socket) {

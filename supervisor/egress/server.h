@@ -25,6 +25,7 @@ class Server {
  private:
   asio::awaitable<void> take_orders(Ready ready, std::function<void()> ended);
   asio::awaitable<void> listen(Listen order, UniqueFd socket);
+  asio::awaitable<void> close(std::uint64_t id);
 
   asio::io_context& loop_;
   Channel channel_;

@@ -81,6 +81,7 @@ Event plain_event(const std::string& name, const Json& json, std::vector<UniqueF
   Event event;
   if (name == "ready") {
     event.kind = Event::Kind::kReady;
+    event.pid = json.value("pid", 0);
     event.controllers = json.value("controllers", std::vector<std::string>());
     if (!fds.empty()) event.listener = std::move(fds[0]);
   } else if (name == "terminal" && fds.size() == 1) {

@@ -73,7 +73,7 @@ struct Event {
   std::uint64_t command = 0;  // which one, by the number in its RunOrder
   UniqueFd listener;          // 127.0.0.1:18800 inside, listening, not blocking
   UniqueFd terminal;          // the master of the command's terminal
-  pid_t pid = 0;              // kStarted: of the command's leader, as the sandbox numbers it
+  pid_t pid = 0;  // kReady: PID 1, as seen outside. kStarted: the command's leader, inside
   // kReady: the control groups that limit the sandbox as a whole: "memory", "pids", or none.
   std::vector<std::string> controllers;
 

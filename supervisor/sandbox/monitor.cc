@@ -222,7 +222,7 @@ class Monitor {
       deputy_ = start_deputy(spec_, plan_, std::move(namespaces_), std::move(fds[0]), refusals_);
     } else if (report.kind == InitReport::kReady) {
       ready_ = true;
-      tell({{"event", "ready"}, {"controllers", controllers_}}, fds);
+      tell({{"event", "ready"}, {"pid", init_}, {"controllers", controllers_}}, fds);
     } else if (report.kind == InitReport::kFailed) {
       report.text[sizeof report.text - 1] = '\0';
       throw Failed(Failure{report.what, report.error, report.text});

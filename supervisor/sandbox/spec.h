@@ -80,7 +80,7 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 //       it; the sandbox with it where that cannot be made sure
 //   {"order": "kill", "reason": "…"}   ends the sandbox at once
 // Events from the monitor:
-//   {"event": "ready", "controllers": ["memory", "pids"]}
+//   {"event": "ready", "pid": N, "controllers": ["memory", "pids"]}   pid: PID 1, as seen outside
 //                                      + the proxy's listening socket if the policy has a network
 //   {"event": "terminal", "id": N}     + the master of the command's terminal, before "started"
 //   {"event": "started", "id": N, "pid": N}  the command was executed (execve succeeded) as the

@@ -15,21 +15,28 @@ namespace {
 
 TEST(Control, OrdersArriveAsTheyWereSent) {
   const Listen sent{7,
-                    "call",
                     "session",
                     "skill",
-                    std::string(32, 't'),
+                    {{"call", std::string(32, 't')}},
                     {{"a.example", 443, false}, {"10.0.0.0/8", 1, true}},
                     {"*.evil"}};
   const Order order = order_from_text(order_to_text(sent));
   const auto& listen = std::get<Listen>(order);
   EXPECT_EQ(listen.id, 7u);
-  EXPECT_EQ(listen.call, "call");
   EXPECT_EQ(listen.session, "session");
   EXPECT_EQ(listen.skill, "skill");
-  EXPECT_EQ(listen.token, sent.token);
+  ASSERT_EQ(listen.tokens.size(), 1u);
+  EXPECT_EQ(listen.tokens[0].call, "call");
+  EXPECT_EQ(listen.tokens[0].token, sent.tokens[0].token);
   EXPECT_EQ(listen.hosts, sent.hosts);
   EXPECT_EQ(listen.deny_hosts, sent.deny_hosts);
+  const Order admit = order_from_text(order_to_text(Admit{8, {"other", sent.tokens[0].token}}));
+  EXPECT_EQ(std::get<Admit>(admit).id, 8u);
+  EXPECT_EQ(std::get<Admit>(admit).token.call, "other");
+  EXPECT_EQ(std::get<Admit>(admit).token.token, sent.tokens[0].token);
+  const Order dismiss = order_from_text(order_to_text(Dismiss{8, "other"}));
+  EXPECT_EQ(std::get<Dismiss>(dismiss).id, 8u);
+  EXPECT_EQ(std::get<Dismiss>(dismiss).call, "other");
   EXPECT_EQ(std::get<Close>(order_from_text(order_to_text(Close{9}))).id, 9u);
 }
 
@@ -65,14 +72,14 @@ TEST(Control, AnythingElseIsRefused) {
     EXPECT_THROW(order_from_text(text), UserError) << text;
     EXPECT_THROW(event_from_text(text), UserError) << text;
   }
-  std::string bent = order_to_text(Listen{1, "", "", "", "", {{"a", 70, true}}, {}});
+  std::string bent = order_to_text(Listen{1, "", "", {}, {{"a", 70, true}}, {}});
   bent.replace(bent.find("70"), 2, "70000");
   EXPECT_THROW(order_from_text(bent), UserError);
 }
 
 TEST(Control, ARefusedTokenIsNotInTheMessage) {
   Listen listen;
-  listen.token = "secret";
+  listen.tokens = {{"call", "secret"}};
   try {
     check_listen(listen);
     FAIL() << "a token of six characters was taken";
@@ -117,7 +124,7 @@ TEST(EgressClient, EveryEndIsToldWhenTheProcessDies) {
   client.start();
   auto pair = make_socketpair(SOCK_STREAM);
   Listen listen;
-  listen.token = std::string(kMinToken, 't');
+  listen.tokens = {{"call", std::string(kMinToken, 't')}};
   const std::uint64_t id = client.listen(listen, std::move(pair.first));
   client.close(id);
   client.close(id);

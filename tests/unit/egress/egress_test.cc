@@ -206,6 +206,29 @@ TEST(Egress, TheTokenEndsWithTheCall) {
   EXPECT_EQ(server.connections(), 1);
 }
 
+TEST(Egress, ASandboxThatSeveralCallsUseHasATokenForEach) {
+  TestServer server(echo);
+  Supervised supervised;
+  const Sandbox sandbox(supervised, {{"localhost", server.port(), true}});
+  const std::string other(kMinToken, 'o');
+  supervised.client.admit(sandbox.id, {"call-2", other});
+  const std::string asked = request("localhost", server.port());
+  const UniqueFd second = sandbox.connect();
+  ASSERT_EQ(ask(second.get(), asked, other), 0);
+  EXPECT_EQ(supervised.connection(0).call, "call-2");
+  const UniqueFd first = sandbox.connect();
+  ASSERT_EQ(ask(first.get(), asked), 0);
+  EXPECT_EQ(supervised.connection(1).call, "call-1");
+
+  // The end of one call cuts its connections and no others.
+  supervised.client.dismiss(sandbox.id, "call-2");
+  EXPECT_TRUE(has_ended(second.get()));
+  EXPECT_EQ(supervised.connection(2).reason, "the call ended");
+  EXPECT_EQ(ask(sandbox.connect().get(), asked, other), -1);
+  write_text(first.get(), "still here");
+  EXPECT_EQ(read_exactly(first.get(), 10), "still here");
+}
+
 TEST(Egress, OffersConnectAlone) {
   Supervised supervised;
   const Sandbox sandbox(supervised, {{"localhost", 80, true}});

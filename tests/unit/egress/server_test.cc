@@ -75,7 +75,7 @@ class Running {
     const Listening listening = listen_on();
     Listen order;
     order.id = ++last_id_;
-    order.token = kToken;
+    order.tokens = {{"call", kToken}};
     order.hosts = std::move(hosts);
     const int fd = listening.socket.get();
     send_with_fds(control_.get(), order_to_text(order), std::span(&fd, 1));

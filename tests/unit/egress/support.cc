@@ -260,10 +260,9 @@ Supervised::Supervised() : client(SHARKCAGE_EGRESS) {
 std::uint64_t Supervised::listen(UniqueFd socket, std::vector<HostRule> hosts,
                                  std::vector<std::string> deny, const std::string& token) {
   Listen listen;
-  listen.call = "call-1";
   listen.session = "session-1";
   listen.skill = "weather";
-  listen.token = token;
+  listen.tokens = {{"call-1", token}};
   listen.hosts = std::move(hosts);
   listen.deny_hosts = std::move(deny);
   return client.listen(std::move(listen), std::move(socket));

@@ -1,0 +1,43 @@
+// What a sandbox is made from: a policy, whose it is, and what its paths lead to now. Two calls may
+// use one sandbox, and one that was prepared ahead may be used, only while nothing of this differs.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "capabilities/policy.h"
+#include "supervisor/sandbox/spec.h"
+
+namespace sharkcage {
+
+// The person for whom commands run.
+struct Account {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::string name;
+  bool operator==(const Account&) const = default;
+};
+
+// From the user database; a uid that it does not have is "user". Remembered: reading it costs more
+// than a call has. One thread.
+const Account& account_of(uid_t uid);
+
+struct Basis {
+  Policy policy;
+  Account account;
+  std::vector<sandbox::JudgedPath> paths;
+  // A line for each of `policy.hidden`: what is there. A protected path that came to be since a
+  // sandbox was made is not covered in it.
+  std::vector<std::string> hidden;
+
+  // All but the time limit, which is the command's and not the sandbox's.
+  bool allows_the_same(const Basis& other) const;
+};
+
+// Opens and judges every path of the policy. Throws UserError naming the path.
+Basis make_basis(const Policy& policy, const Account& account, const std::string& skills_dir,
+                 bool privileged);
+
+}  // namespace sharkcage

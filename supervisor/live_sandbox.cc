@@ -1,0 +1,123 @@
+#include "supervisor/live_sandbox.h"
+
+#include <spdlog/spdlog.h>
+
+#include <asio/redirect_error.hpp>
+#include <asio/use_awaitable.hpp>
+#include <utility>
+
+namespace sharkcage {
+
+LiveSandbox::LiveSandbox(asio::io_context& context, Processes& processes, UniqueFd control)
+    : processes_(processes), control_(context, control.release()) {}
+
+asio::awaitable<void> LiveSandbox::attend(std::function<void()> ended) {
+  const auto self = shared_from_this();
+  std::error_code error;
+  for (bool alive = true; alive && !error;) {
+    co_await control_.async_wait(asio::posix::stream_descriptor::wait_read,
+                                 asio::redirect_error(asio::use_awaitable, error));
+    if (error) break;
+    try {
+      while (auto event = sandbox::receive_event(control_.native_handle())) {
+        alive = event->kind != sandbox::Event::Kind::kEnded;
+        if (!alive) break;
+        on_event(std::move(*event));
+      }
+    } catch (const std::exception& problem) {
+      spdlog::error("a sandbox: {}", problem.what());
+      kill("supervisor");
+      break;
+    }
+  }
+  end();
+  ended();
+}
+
+std::uint64_t LiveSandbox::run(const sandbox::Command& command, std::chrono::milliseconds wall,
+                               bool last, std::span<const int> stdio, Handler handler) {
+  const std::uint64_t number = last_command_ + 1;
+  sandbox::order_run(control_.native_handle(), {number, last, wall}, command, stdio);
+  last_command_ = number;
+  ++running_;
+  handlers_[number] = {std::move(handler)};
+  return number;
+}
+
+bool LiveSandbox::signal(std::uint64_t command, int number) {
+  return sandbox::order_signal(control_.native_handle(), command, number);
+}
+
+bool LiveSandbox::cancel(std::uint64_t command, const std::string& reason) {
+  return sandbox::order_cancel(control_.native_handle(), command, reason);
+}
+
+bool LiveSandbox::kill(const std::string& reason) {
+  return sandbox::order_kill(control_.native_handle(), reason);
+}
+
+void LiveSandbox::admit(const egress::Listen& listen, egress::CallToken token) {
+  if (listening_ != 0) return processes_.admit(listening_, std::move(token));
+  waiting_.session = listen.session;
+  waiting_.skill = listen.skill;
+  waiting_.hosts = listen.hosts;
+  waiting_.deny_hosts = listen.deny_hosts;
+  waiting_.tokens.push_back(std::move(token));
+  if (listener_) listening_ = processes_.listen(std::move(waiting_), std::move(listener_));
+}
+
+void LiveSandbox::dismiss(const std::string& call) {
+  std::erase_if(waiting_.tokens, [&](const auto& token) { return token.call == call; });
+  if (listening_ != 0) processes_.dismiss(listening_, call);
+}
+
+void LiveSandbox::on_event(sandbox::Event event) {
+  if (event.command != 0) return on_command_event(std::move(event));
+  if (event.kind == sandbox::Event::Kind::kReady) {
+    init_ = event.pid;
+    listener_ = std::move(event.listener);
+    if (listener_ && !waiting_.tokens.empty()) {
+      listening_ = processes_.listen(std::move(waiting_), std::move(listener_));
+    }
+  } else if (event.kind == sandbox::Event::Kind::kFailed) {
+    failure_ = event.what;
+    remedy_ = event.remedy;
+    error_ = event.error;
+  }
+}
+
+void LiveSandbox::on_command_event(sandbox::Event event) {
+  const auto found = handlers_.find(event.command);
+  if (found == handlers_.end()) return;
+  using Kind = sandbox::Event::Kind;
+  const Kind kind = event.kind;
+  if (kind == Kind::kReturned || kind == Kind::kFailed) returned(found->second);
+  if (kind != Kind::kOver && kind != Kind::kFailed) return found->second.handler(std::move(event));
+  const Handler handler = std::move(found->second.handler);
+  handlers_.erase(found);
+  handler(std::move(event));
+}
+
+void LiveSandbox::returned(Entry& entry) {
+  if (!std::exchange(entry.returned, true)) --running_;
+}
+
+void LiveSandbox::end() {
+  if (listening_ != 0) processes_.close_listener(std::exchange(listening_, 0));
+  std::map<std::uint64_t, Entry> left;
+  left.swap(handlers_);
+  running_ = 0;
+  for (auto& [number, entry] : left) {
+    sandbox::Event event;
+    event.command = number;
+    if (!failure_.empty()) {
+      event.kind = sandbox::Event::Kind::kFailed;
+      event.what = failure_;
+      event.remedy = remedy_;
+      event.error = error_;
+    }
+    entry.handler(std::move(event));
+  }
+}
+
+}  // namespace sharkcage

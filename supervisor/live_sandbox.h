@@ -1,0 +1,81 @@
+// One sandbox that exists, as the supervisor sees it: its monitor's socket, the commands in it, its
+// listener at the egress.
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/fd.h"
+#include "supervisor/processes.h"
+#include "supervisor/sandbox/launcher_client.h"
+
+namespace sharkcage {
+
+// One thread.
+class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
+ public:
+  // What happens to one command. kOver or kEnded is the last event; kFailed tells that it did not
+  // run.
+  using Handler = std::function<void(sandbox::Event)>;
+
+  // `control`: the near end of the socket whose far end the launcher got.
+  LiveSandbox(asio::io_context& context, Processes& processes, UniqueFd control);
+
+  // Hands events to the commands' handlers until nothing of the sandbox is left, then calls
+  // `ended`.
+  asio::awaitable<void> attend(std::function<void()> ended);
+
+  // Starts a command; returns its number. `last`: the sandbox ends with it. Throws UserError for a
+  // command that cannot be executed anywhere, std::system_error.
+  std::uint64_t run(const sandbox::Command& command, std::chrono::milliseconds wall, bool last,
+                    std::span<const int> stdio, Handler handler);
+  bool signal(std::uint64_t command, int number);
+  // Ends the command and whatever comes from it; the sandbox with it if that is the only way.
+  bool cancel(std::uint64_t command, const std::string& reason);
+  // Ends the sandbox.
+  bool kill(const std::string& reason);
+
+  // A call may use the network under `listen` (without id and tokens, the same each time), until
+  // `dismiss`.
+  void admit(const egress::Listen& listen, egress::CallToken token);
+  void dismiss(const std::string& call);
+
+  // Commands that have not returned, and those of which processes are left.
+  std::size_t running() const { return running_; }
+  std::size_t commands() const { return handlers_.size(); }
+  // PID 1, as this process numbers it; 0 before the sandbox is complete.
+  pid_t init() const { return init_; }
+
+ private:
+  struct Entry {
+    Handler handler;
+    bool returned = false;
+  };
+  void on_event(sandbox::Event event);
+  void on_command_event(sandbox::Event event);
+  void returned(Entry& entry);
+  void end();
+
+  Processes& processes_;
+  asio::posix::stream_descriptor control_;
+  std::map<std::uint64_t, Entry> handlers_;
+  std::uint64_t last_command_ = 0;
+  std::size_t running_ = 0;
+  pid_t init_ = 0;
+  UniqueFd listener_;            // until the first call is admitted
+  std::uint64_t listening_ = 0;  // the listener's id at the egress
+  egress::Listen waiting_;       // what was admitted before the listener came
+  std::string failure_;          // why the sandbox could not be made
+  std::string remedy_;
+  int error_ = 0;
+};
+
+}  // namespace sharkcage
