@@ -9,6 +9,8 @@ namespace {
 
 // A command in a line of the log; the whole of it is in --json.
 constexpr std::size_t kMaxCommand = 160;
+// The session of `sc run` without --session.
+constexpr std::string_view kUnnamedSession = "cli";
 
 std::string shortened(std::string text) {
   if (text.size() <= kMaxCommand) return text;
@@ -183,7 +185,7 @@ std::string line(const audit::Record& record, const std::string& sentence, const
 // Where it happened, for who looks at refusals of many sessions; `sc run` has none unless one was
 // named.
 std::string place(const audit::Record& record, const View& view) {
-  if (record.session.empty()) return {};
+  if (record.session.empty() || record.session == kUnnamedSession) return {};
   const std::string text = (record.tool.empty() ? "" : record.tool + " in ") + record.session;
   return "  " + Cell('[' + text + ']', Colour::kDim).painted(view.colours);
 }

@@ -31,8 +31,16 @@ bool describes_terminal(std::string_view name) {
 
 CommandEnvironment build_environment(const EnvironmentInput& input, const Policy& policy) {
   std::map<std::string, std::string> all = {
-      {"PATH", kPath},      {"HOME", policy.home}, {"USER", input.user}, {"LOGNAME", input.user},
-      {"SHELL", "/bin/sh"}, {"LANG", "C.UTF-8"},   {"TMPDIR", "/tmp"},   {"TERM", "dumb"}};
+      {"PATH", kPath},
+      {"HOME", policy.home},
+      {"USER", input.user},
+      {"LOGNAME", input.user},
+      {"SHELL", "/bin/sh"},
+      {"LANG", "C.UTF-8"},
+      {"TMPDIR", "/tmp"},
+      {"TERM", "dumb"},
+      // The host's /etc/gitconfig is not shown; git need not look for it.
+      {"GIT_CONFIG_NOSYSTEM", "1"}};
   CommandEnvironment out;
   for (const auto& [name, value] : input.host) {
     // Terminal settings are the host's to say, though the base has them too.

@@ -32,6 +32,13 @@ std::string outside(const std::string& path, const Policy& policy) {
   return path;
 }
 
+// Where run-time systems ask how large the machine is (glibc, node, java, Go), and go on without an
+// answer: nobody wanted what is there.
+bool about_the_machine(const std::string& path) {
+  return inside(path, "/sys/devices/system") || inside(path, "/sys/fs/cgroup") ||
+         inside(path, "/sys/kernel/mm");
+}
+
 bool exists(const std::string& path) {
   struct stat status {};
   return !path.empty() && ::lstat(path.c_str(), &status) == 0;
@@ -40,6 +47,7 @@ bool exists(const std::string& path) {
 // The operation that would have worked outside on a file that is not shown; empty for none. One to
 // be made needs its directory, and one that is there would not have been made but written.
 std::string hidden_operation(const Refusal& refusal, const Policy& policy) {
+  if (about_the_machine(refusal.target)) return "";
   const std::string path = outside(refusal.target, policy);
   const bool creates = refusal.operation == "create";
   if (exists(path)) return creates ? "write" : refusal.operation;

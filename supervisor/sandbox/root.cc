@@ -121,6 +121,7 @@ class RootPlanner {
       if (path.starts_with("etc/")) steps_.push_back(plain(link_step(path, text)));
     }
     plan_users();
+    add_text("etc/profile", "# The environment of a sandbox is set before its first shell.\n");
     add_text("etc/hostname", "sharkcage\n");
     add_text("etc/hosts", "127.0.0.1\tlocalhost sharkcage\n::1\tlocalhost\n");
     add_text("etc/resolv.conf", "# No name servers: names are resolved by the proxy.\n");

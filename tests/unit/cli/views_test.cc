@@ -126,6 +126,8 @@ TEST(AuditView, ShowsALineForEachRefusal) {
   EXPECT_EQ(audit_line(outcome, view),
             "   #12  14:03:07  block  weather's exec ended with status 1; refused: read ~/.netrc, "
             "write /etc/hosts, look at /sys and 6 more");
+  outcome.session = "cli";
+  EXPECT_TRUE(blocked_lines(outcome, view)[0].ends_with("(cat)"));
   outcome.session = "agent:main:main";
   EXPECT_TRUE(blocked_lines(outcome, view)[0].ends_with("(cat)  [exec in agent:main:main]"));
   const auto verdict = record("verdict", "block", {{"argv", {"ls"}}}, "no");

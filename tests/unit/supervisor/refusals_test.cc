@@ -74,6 +74,11 @@ TEST_F(Refusals, LookWhereAGrantIsFromOutside) {
   EXPECT_EQ(payload.at("refused")[0].at("path"), "/agent/file");
 }
 
+TEST_F(Refusals, LeaveOutQuestionsAboutTheMachine) {
+  EXPECT_EQ(told({hidden("read", "/sys/devices/system/cpu/online")}), Json({{"exit", 1}}));
+  EXPECT_TRUE(told({hidden("list", "/sys/class")}).contains("refused"));
+}
+
 TEST_F(Refusals, SayNothingWhenThereIsNothing) {
   EXPECT_EQ(told({}), Json({{"exit", 1}}));
   EXPECT_EQ(told({hidden("stat", base_ + "/none")}), Json({{"exit", 1}}));

@@ -1,0 +1,89 @@
+// What a sandbox refuses is in the log, in words, and whoever ran the command is pointed to it.
+// Which accesses are recorded, and how, is in tests/refusals.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <pty.h>
+#include <unistd.h>
+
+#include "tests/integration/host.h"
+#include "tests/integration/instance.h"
+
+namespace sharkcage::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Refusals : public ::testing::Test {
+ protected:
+  Refusals() {
+    write_text(instance_.home() + "/.ssh/id_rsa", "the key");
+    instance_.start();
+  }
+  Instance instance_;
+};
+
+TEST_F(Refusals, AreTheOutcomesAndShownInWords) {
+  const Output output = instance_.run({"/bin/sh", "-c", "cat ~/.ssh/id_rsa; cat ~/.ssh/id_rsa"});
+  EXPECT_EQ(output.status, 1);
+  const auto outcomes = instance_.records("outcome");
+  ASSERT_EQ(outcomes.size(), 1u);
+  EXPECT_EQ(outcomes[0]["decision"], "");
+  const Json& refused = outcomes[0]["payload"]["refused"];
+  ASSERT_EQ(refused.size(), 1u) << refused;
+  EXPECT_EQ(refused[0]["operation"], "read");
+  EXPECT_EQ(refused[0]["path"], instance_.home() + "/.ssh/id_rsa");
+  EXPECT_EQ(refused[0]["program"], "cat");
+  EXPECT_EQ(refused[0]["count"], 2);
+  EXPECT_GT(refused[0]["pid"], 1);
+  EXPECT_LE(refused[0]["first"], outcomes[0]["time"]);
+  EXPECT_THAT(instance_.sc({"audit", "--blocked"}).out,
+              HasSubstr("block  the agent tried to read ~/.ssh/id_rsa (cat, 2 times)\n"));
+  EXPECT_EQ(instance_.verify().status, 0);
+}
+
+TEST_F(Refusals, AreNoneWhereNothingIsRefused) {
+  // The home inside is the sandbox's own.
+  const Output output = instance_.run(
+      {"/bin/sh", "-c", "mkdir ~/.ssh && echo x > ~/.ssh/id_rsa && cat ~/.ssh/id_rsa; ls ~/none"});
+  EXPECT_EQ(output.out, "x\n");
+  EXPECT_TRUE(instance_.blocked().empty());
+  EXPECT_FALSE(instance_.records("outcome").at(0)["payload"].contains("refused"));
+}
+
+TEST_F(Refusals, AreCountedForTheClient) {
+  Streams streams;
+  rpc::Client client = instance_.client();
+  exec_run(client, instance_, {"/bin/sh", "-c", "cat ~/.ssh/id_rsa"}, streams);
+  EXPECT_EQ(wait_for(client, "exec.exit").at("refused"), 1);
+  const Output json = instance_.sc({"run", "--json", "--", "/bin/sh", "-c", "cat ~/.ssh/id_rsa"});
+  EXPECT_EQ(Json::parse(json.out).at("refused"), 1);
+}
+
+TEST_F(Refusals, AreToldToAPersonOnly) {
+  const std::vector<std::string> arguments = {"run", "--", "/bin/sh", "-c", "cat ~/.ssh/id_rsa"};
+  EXPECT_THAT(instance_.sc(arguments).err, Not(HasSubstr("sc audit")));
+
+  int ends[2];
+  ASSERT_EQ(::openpty(&ends[0], &ends[1], nullptr, nullptr, nullptr), 0);
+  const UniqueFd terminal(ends[0]);
+  UniqueFd command(ends[1]);
+  Process::Options options{{{"SHARKCAGE_HOME", instance_.root() + "/cage"},
+                            {"HOME", instance_.home()},
+                            {"PATH", "/usr/bin:/bin"}},
+                           instance_.workspace(),
+                           [&] { ::dup2(command.get(), STDERR_FILENO); }};
+  std::vector<std::string> argv = {std::string(SHARKCAGE_PROGRAMS) + "/sc"};
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  EXPECT_EQ(Process(argv, options).finish().status, 1);
+  command.reset();
+  std::string shown;
+  char block[1024];
+  for (ssize_t got; (got = ::read(terminal.get(), block, sizeof block)) > 0;) {
+    shown.append(block, static_cast<std::size_t>(got));
+  }
+  EXPECT_THAT(shown, HasSubstr("sc: 1 access was refused. See: sc audit --blocked --tail 1"));
+}
+
+}  // namespace
+}  // namespace sharkcage::testing
