@@ -211,7 +211,7 @@ def _(scene, inside):
     end = time.monotonic() + 10
     while not os.path.exists(scene.workspace + "/begun") and time.monotonic() < end:
         time.sleep(0.01)
-    calls = [c["call"] for c in scene.instance.client.call("status.get")["calls"] if c["session"] == command.session]
+    calls = [c["call"] for c in connect(scene).call("status.get")["calls"] if c["session"] == command.session]
     client = connect(scene)
     try:
         (client if inside else command.client).send("exec.signal", {"call": calls[0], "signal": 15})
@@ -232,7 +232,7 @@ def _(scene, inside):
     name = "approved-not" if inside else "reader"
     if inside:
         scene.instance.write_skill(name, [{"capability": "system.files.read", "scope": [scene.instance.files], "reason": "x"}])
-        scene.instance.client.call("skill.add", path=scene.instance.skill_folder(name))
+        connect(scene).call("skill.add", path=scene.instance.skill_folder(name))
         scene.at_end(lambda: shutil.rmtree(scene.instance.skill_folder(name)))
     return ran(run(connect(scene), "exec.run", {
         "argv": ["sh", "-c", SAY], "skill": name, "workdir": scene.workspace, "env": {},
@@ -414,7 +414,7 @@ def _(scene, inside):
     if not inside:
         # A reader without limits takes all of it.
         return f"{sum(map(len, frames))} bytes were read" if b"".join(frames) else None
-    before = scene.instance.client.call("status.get")["pid"]
+    before = connect(scene).call("status.get")["pid"]
     for frame in frames:
         client = Client(scene.instance.socket(), greet=False)
         try:
@@ -425,7 +425,7 @@ def _(scene, inside):
         except OSError:
             pass
         client.close()
-    status = scene.instance.client.call("status.get")
+    status = connect(scene).call("status.get")
     if status["pid"] != before:
         return "the supervisor is another one"
     raise Stopped("the supervisor answers as before")
