@@ -65,6 +65,7 @@ class RootPlanner {
     check_targets();
     plan_system(executable);
     plan_etc();
+    plan_sys();
     plan_dev();
     plan_proc();
     plan_private_and_granted();
@@ -112,7 +113,7 @@ class RootPlanner {
       steps_.push_back(plain(directory_step(name)));
     }
     for (const SystemFiles::Copy& copy : prepared_.system.copies()) {
-      add_file(copy.path, copy.content);
+      if (copy.path.starts_with("etc/")) add_file(copy.path, copy.content);
     }
     for (const std::string& path : prepared_.system.directories()) {
       steps_.push_back(bind_step("/" + path, path, kReadOnlyMount | MOUNT_ATTR_NOEXEC, true));
@@ -127,9 +128,32 @@ class RootPlanner {
     add_text("etc/resolv.conf", "# No name servers: names are resolved by the proxy.\n");
     add_text("etc/nsswitch.conf",
              "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n");
-    // The loader asks for it at every start of a program, which is to cost nothing.
-    add_text("etc/ld.so.preload", "");
+    // What the loader, git and login shells ask for each time: it is not missing, there is nothing
+    // in it.
+    for (const char* path : {"etc/ld.so.preload", "etc/gitconfig", "etc/profile"}) {
+      add_text(path, "");
+    }
     steps_.push_back(plain(link_step("/etc/mtab", "/proc/mounts")));
+  }
+
+  // The few files that runtimes size themselves by, with the limits of this sandbox.
+  void plan_sys() {
+    for (const SystemFiles::Copy& copy : prepared_.system.copies()) {
+      if (copy.path.starts_with("sys/")) add_below_sys(copy.path, copy.content);
+    }
+    steps_.push_back(directory_step("/sys/kernel/mm/hugepages"));
+    const std::string memory = std::to_string(spec_.policy.limits.memory) + "\n";
+    const bool unified = exists("/sys/fs/cgroup/cgroup.controllers");
+    const std::string group = unified ? "sys/fs/cgroup/" : "sys/fs/cgroup/memory/";
+    plan_.texts.push_back(memory);
+    add_below_sys(group + (unified ? "memory.max" : "memory.limit_in_bytes"), plan_.texts.back());
+    add_below_sys(group + (unified ? "memory.high" : "memory.soft_limit_in_bytes"),
+                  plan_.texts.back());
+  }
+
+  void add_below_sys(const std::string& path, std::string_view content) {
+    steps_.push_back(directory_step("/" + path.substr(0, path.rfind('/'))));
+    add_file(path, content);
   }
 
   // Those whose files are seen: the person, root, and everybody else (uid 65534 in the namespace).
