@@ -128,11 +128,8 @@ class RootPlanner {
     add_text("etc/resolv.conf", "# No name servers: names are resolved by the proxy.\n");
     add_text("etc/nsswitch.conf",
              "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n");
-    // What the loader, git and login shells ask for each time: it is not missing, there is nothing
-    // in it.
-    for (const char* path : {"etc/ld.so.preload", "etc/gitconfig", "etc/profile"}) {
-      add_text(path, "");
-    }
+    // The loader asks for it at every start of a program, which is to cost nothing.
+    add_text("etc/ld.so.preload", "");
     steps_.push_back(plain(link_step("/etc/mtab", "/proc/mounts")));
   }
 
