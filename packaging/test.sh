@@ -111,27 +111,35 @@ run_ctest_as_user() {
   return $status
 }
 
-# in_tree_as_other_user COMMAND…
+# in_tree_as_other_user COMMAND…: where the user can read the tree and open /dev/fuse, if need be in a mount namespace of
+# its own.
 in_tree_as_other_user() {
-  if as_other_user test -r "$root/build/release/CTestTestfile.cmake"; then
-    as_other_user "$@"
-  else
-    with_tree_in_reach "$@"
+  closed=
+  if ! as_other_user test -r "$root/build/release/CTestTestfile.cmake"; then
+    closed=$root
+    while ! as_other_user test -x "$(dirname "$closed")"; do closed=$(dirname "$closed"); done
   fi
-}
-
-# Where the tree lies in a directory that the user may not enter (/root), the run gets a mount namespace in which that
-# directory holds the tree and nothing else.
-with_tree_in_reach() {
-  closed=$root
-  while ! as_other_user test -x "$(dirname "$closed")"; do closed=$(dirname "$closed"); done
-  export root closed OTHER_USER="$other_user"
+  # udev gives everybody the device; a container or a small machine may have none.
+  fuse=
+  if [ -c /dev/fuse ] && ! as_other_user test -w /dev/fuse; then
+    fuse=$logs/fuse
+    [ -c "$fuse" ] || mknod -m 666 "$fuse" c 10 229
+  fi
+  if [ -z "$closed$fuse" ]; then
+    as_other_user "$@"
+    return
+  fi
+  export root closed fuse OTHER_USER="$other_user"
   # shellcheck disable=SC2016
   unshare --mount sh -euc '
-    mount --bind "$root" /mnt
-    mount -t tmpfs -o mode=755 tmpfs "$closed"
-    mkdir -p "$root"
-    mount --move /mnt "$root"
+    [ -z "$fuse" ] || mount --bind "$fuse" /dev/fuse
+    if [ -n "$closed" ]; then
+      # A directory that the user may not enter (/root) holds the tree and nothing else.
+      mount --bind "$root" /mnt
+      mount -t tmpfs -o mode=755 tmpfs "$closed"
+      mkdir -p "$root"
+      mount --move /mnt "$root"
+    fi
     cd "$root"
     . packaging/common.sh
     . packaging/test.sh
