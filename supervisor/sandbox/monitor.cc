@@ -216,6 +216,8 @@ class Monitor {
     std::vector<UniqueFd> fds;
     const ssize_t size = recv_with_fds(channel_.get(), reinterpret_cast<char*>(&report),
                                        sizeof report, fds, MSG_DONTWAIT);
+    // Until PID 1 is reaped, poll would report the end of file again and again.
+    if (size == 0) channel_.reset();
     if (size != sizeof report) return false;
     if (report.kind == InitReport::kFiltered) {
       if (fds.size() != 1) throw Failed("the sandbox has no listener for system calls", 0, "");
