@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <thread>
@@ -239,6 +240,35 @@ const Attack kExecute("execute", [](Arguments arguments) {
   }
   ::execve(run.c_str(), argv, environment);
   stopped("execve");
+});
+
+// A program (it names its interpreter) that can be read, and so be run by the loader, though it is
+// none of those that were approved.
+bool is_program(const std::filesystem::path& path) {
+  const std::string head = read_file(path.string()).substr(0, 4096);
+  if (!head.starts_with("\x7f"
+                        "ELF")) {
+    return false;
+  }
+  return head.find("/ld-linux") != std::string::npos || head.find("/ld64") != std::string::npos;
+}
+
+const Attack kPrograms("programs", [](Arguments arguments) {
+  std::error_code error;
+  const auto options = std::filesystem::directory_options::skip_permission_denied;
+  for (const char* top : {"/usr", "/opt", "/bin", "/sbin", "/lib", "/lib64"}) {
+    for (std::filesystem::recursive_directory_iterator it(top, options, error), end;
+         !error && it != end; it.increment(error)) {
+      std::error_code ignored;
+      if (!it->is_regular_file(ignored) || it->is_symlink(ignored)) continue;
+      const std::string name = it->path().filename().string();
+      bool known = name.starts_with("ld-") || name.starts_with("ld.so") ||
+                   name.starts_with("lib") || name.find(".so") != std::string::npos;
+      for (const char* approved : arguments) known = known || name == approved;
+      if (!known && is_program(it->path())) through("can read " + it->path().string());
+    }
+  }
+  stopped("no other program is there", 0);
 });
 
 const Attack kSay("say", [](Arguments) { through("a program that nobody approved runs"); });

@@ -1,16 +1,20 @@
 // Attacks on the network: whatever reaches a listener of the host that was planted for it.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -206,6 +210,61 @@ const Attack kAddressRace("address-race", [](Arguments arguments) {
   writer.join();
   ::unlink(ours.c_str());
   stopped("no connection in 3,000 attempts", 0);
+});
+
+// For the suite, and to be attacked from another sandbox: answers with what the file says.
+const Attack kServe("serve", [](Arguments arguments) {
+  const Address address = local(text_at(arguments, 0));
+  const std::string answer = read_file(text_at(arguments, 1));
+  const int server = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  if (server < 0 || ::bind(server, address.get(), address.size) != 0 || ::listen(server, 16) != 0) {
+    stopped("a server");
+  }
+  std::puts("serves");
+  std::fflush(stdout);
+  for (;;) {
+    const int peer = ::accept(server, nullptr, nullptr);
+    if (::send(peer, answer.data(), answer.size(), MSG_NOSIGNAL) < 0) std::puts("hung up");
+    ::close(peer);
+  }
+});
+
+// Another process exchanges a socket of one's own and the host's while connections are judged.
+const Attack kSocketSwap("socket-swap", [](Arguments arguments) {
+  const std::string theirs = text_at(arguments, 0);
+  const std::string name = "own.sock";
+  const Address address = local(name);
+  const int own = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  if (own < 0) stopped("socket");
+  if (::bind(own, address.get(), address.size) != 0 || ::listen(own, 512) != 0) stopped("bind");
+  const pid_t parent = ::getpid();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool link = text_at(arguments, 1) == "link";
+    if (link && ::symlink(theirs.c_str(), "link") != 0) stopped("symlink");
+    const char* other = link ? "link" : theirs.c_str();
+    while (::getppid() == parent) {
+      ::syscall(SYS_renameat2, AT_FDCWD, name.c_str(), AT_FDCWD, other, 2 /* RENAME_EXCHANGE */);
+    }
+    ::_exit(0);
+  }
+  bool reached = false;
+  for (int i = 0; i < 3000 && !reached; ++i) {
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    char text[64] = {};
+    if (::connect(fd, address.get(), address.size) == 0) {
+      const int accepted = ::accept4(own, nullptr, nullptr, SOCK_NONBLOCK);
+      pollfd readable{fd, POLLIN, 0};
+      reached = accepted < 0 && ::poll(&readable, 1, 1000) == 1 &&
+                ::recv(fd, text, sizeof text - 1, 0) > 0;
+      if (reached) std::printf("%s\n", text);
+      ::close(accepted);
+    }
+    ::close(fd);
+  }
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  if (!reached) stopped("no connection in 3,000 attempts", 0);
 });
 
 // What this network namespace has beside lo.

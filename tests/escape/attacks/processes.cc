@@ -168,6 +168,12 @@ const Attack kPriorityOfAnother("priority-of-another", [](Arguments arguments) {
   std::puts("set");
 });
 
+// Stops whoever started this, and ends: nobody notices, unless somebody else looks.
+const Attack kStopParent("stop-parent", [](Arguments) {
+  if (::kill(::getppid(), SIGSTOP) != 0) stopped("kill");
+  std::puts("sent");
+});
+
 // Leaves a process that has left everything: session, group, terminal, descriptors. It counts.
 const Attack kOrphan("orphan", [](Arguments arguments) {
   const std::string file = text_at(arguments, 0);

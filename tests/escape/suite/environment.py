@@ -117,3 +117,6 @@ technique("library-as-program", 3, "a library of the system, executed", skill="s
           attack=lambda s: [s.program, "execute", "path", libc()],
           observe=lambda s, r: "it ran" if "GNU C Library" in r.text else None, layers=(("landlock",),),
           impossible=lambda s: "" if libc() else "libc cannot be executed here")  # fmt: skip
+
+technique("programs-in-sight", 3, "programs that were not approved, which the loader could run", skill="scoped", limit=60,
+          attack=lambda s: [s.program, "programs", "true", "cat", "ls", "sh", "dash", "bash"])  # fmt: skip

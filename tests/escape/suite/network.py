@@ -1,11 +1,12 @@
 """The network: listeners of the host that a sandbox must not reach, except through the egress."""
 
+import array
 import contextlib
 import os
 import socket
-import array
+import subprocess
 
-from suite.technique import category, program, technique
+from suite.technique import Stopped, category, program, technique
 
 category("network")
 
@@ -19,7 +20,7 @@ def listening(**how):
 
 
 def visited(scene, _):
-    return "the listener was reached" if scene.server.visits else None
+    return "the listener was reached" if scene.server.visited() else None
 
 
 def answered(name, what, host, program_name="connect", **how):
@@ -99,6 +100,29 @@ technique("unix-moved", 6, "the same, moved within the workspace", prepare=local
           attack=lambda s: ["sh", "-c", 'mkdir d; mv "$2" d/own.sock; exec "$1" unix d/own.sock', "sh", s.program, *s.notes])  # fmt: skip
 technique("unix-address-race", 13, "the address exchanged while the connection is judged", prepare=local(),
           attack=program("address-race"), limit=40)  # fmt: skip
+for how in ("rename", "link"):
+    technique(f"unix-{how}-race", 13, f"a socket of one's own and the host's exchanged by {how} while it is judged",
+              prepare=local(), attack=program("socket-swap", lambda s: s.notes[0], lambda _, how=how: how), limit=40)  # fmt: skip
+
+
+def of_another_sandbox(scene, inside):
+    """A server in one sandbox, a client in another one of the same workspace."""
+    path = "theirs.sock"
+    scene.work("answer", scene.secret)
+    client = [scene.instance.bin + "/sc", "run", "--workspace", scene.workspace]
+    one = [*client, "--session", scene.technique.name + "-one", "--"] if inside else []
+    other = [*client, "--session", scene.technique.name + "-other", "--"] if inside else []
+    _, line = scene.spawn(*one, scene.program, "serve", path, "answer", cwd=scene.workspace)
+    if line != "serves":
+        raise Stopped(line)
+    ran = subprocess.run([*other, scene.program, "unix", path], cwd=scene.workspace, env=scene.instance.environment,
+                         capture_output=True, text=True, timeout=20, check=False)  # fmt: skip
+    if scene.secret in ran.stdout:
+        return "the other sandbox's server answered"
+    raise Stopped(ran.stdout.strip()[-100:])
+
+
+technique("unix-of-another-sandbox", 7, "a server of another sandbox, by its socket in the workspace", trial=of_another_sandbox)
 technique("unix-outside", 6, "a socket beside the workspace", prepare=local(place="outside"), observe=visited,
           attack=program("unix"))  # fmt: skip
 for how in ("sendto", "sendmsg", "sendmmsg", "answered", "pair"):

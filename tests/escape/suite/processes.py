@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 
 from suite.technique import Stopped, category, program, shell, technique
@@ -115,3 +116,81 @@ def outlive_client(scene, inside):
 
 
 technique("outlive-client", 11, "the client is killed; the command goes on", trial=outlive_client)
+
+
+# --- The next call, and the one beside.
+
+
+def in_session(scene, inside, key, *argv, skill=None):
+    if not inside:
+        return list(argv)
+    client = [scene.instance.bin + "/sc", "run", "--workspace", scene.workspace, "--session", scene.technique.name + key]
+    return [*client, *(["--skill", skill] if skill else []), "--", *argv]
+
+
+def leftovers(second):
+    """One call leaves a file in /tmp and a process; another one, of another session or skill, looks for them."""
+
+    def trial(scene, inside):
+        mark = f"/tmp/{scene.secret[-10:]}"
+        scene.at_end(lambda: os.unlink(mark))
+        leave = f"echo {scene.secret} > {mark}; PLANTED={scene.secret} ./attack deaf 20 & echo left; wait"
+        scene.spawn(*in_session(scene, inside, "-one", "sh", "-c", leave), cwd=scene.workspace)
+        look = f"cat {mark}; cat /proc/[0-9]*/environ | tr '\\0' '\\n'; cat /proc/[0-9]*/root{mark}"
+        ran = subprocess.run(in_session(scene, inside, *second, "sh", "-c", look, **({"skill": "reader"} if second == ("-one",) else {})),
+                             cwd=scene.workspace, env=scene.instance.environment, capture_output=True, text=True, timeout=20,
+                             check=False)  # fmt: skip
+        if scene.secret in ran.stdout:
+            return "found what the other one left"
+        raise Stopped("nothing of the other one is there")
+
+    return trial
+
+
+technique("other-session", 7, "files and processes of another session's call", trial=leftovers(("-two",)))
+technique("other-skill", 7, "files and processes of another skill's call in the same session", trial=leftovers(("-one",)))
+
+
+def stop_parent(scene, inside):
+    """Does the call end, though the process that looks after it was stopped?"""
+    start = time.monotonic()
+    if not inside:
+        process, _ = scene.spawn("sh", "-c", './attack stop-parent; sleep 20', cwd=scene.workspace)
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            if scene.read(f"/proc/{process.pid}/stat").split(") ")[-1][:1] == "T":
+                return "the shell that started it stands still"
+            time.sleep(0.01)
+        return None
+    client = in_session(scene, inside, "-stop", "./attack", "stop-parent", skill="bounded")
+    try:
+        subprocess.run(client, cwd=scene.workspace, env=scene.instance.environment, capture_output=True, timeout=15, check=False)
+    except subprocess.TimeoutExpired:
+        return f"the call has not ended after {time.monotonic() - start:.0f} s, its limit is 6 s"
+    raise Stopped(f"the call ended after {time.monotonic() - start:.1f} s")
+
+
+technique("stop-parent", 2, "the process that looks after the command is stopped", trial=stop_parent, limit=30)
+
+
+def revoked(scene, inside):
+    """A process that a skill's call left in its session's sandbox goes on after the approval is revoked."""
+    name = scene.technique.name
+    if not inside:
+        scene.spawn("./attack", "orphan", "alive", cwd=scene.workspace)
+        return still_there(scene, None)
+    folder = scene.instance.write_skill(name, [{"capability": "system.exec", "reason": "run"}])
+    for step in (("skill", "add", folder), ("approve", name, "--yes")):
+        scene.instance.sc(*step)
+    ran = subprocess.run(in_session(scene, inside, "", "./attack", "orphan", "alive", skill=name), cwd=scene.workspace,
+                         env=scene.instance.environment, capture_output=True, text=True, timeout=20, check=False)  # fmt: skip
+    if "left it" not in ran.stdout:
+        raise AssertionError(ran.stdout + ran.stderr)
+    scene.instance.sc("revoke", name)
+    evidence = still_there(scene, None)
+    if evidence:
+        return evidence
+    raise Stopped("the sandbox ended with the approval")
+
+
+technique("outlive-approval", 8, "a process of a skill whose approval is revoked", trial=revoked)

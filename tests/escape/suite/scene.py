@@ -237,6 +237,7 @@ class Listener:
         self.kind = kind
         self.address = self.socket.getsockname()
         self.open = True
+        self.lock = threading.Lock()
         self.greeting = None  # called with each connection
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
@@ -250,7 +251,7 @@ class Listener:
             ready, _, _ = select.select([self.socket], [], [], 0.2)
             if not ready or not self.open:
                 continue
-            with contextlib.suppress(OSError):
+            with self.lock, contextlib.suppress(OSError):
                 self.visit()
 
     def visit(self):
@@ -268,6 +269,14 @@ class Listener:
             if self.greeting:
                 self.greeting(connection)
             connection.sendall(answer)
+
+    def visited(self):
+        """Whether anybody came: what the kernel has queued is taken in first."""
+        while True:
+            with self.lock:
+                if not select.select([self.socket], [], [], 0)[0]:
+                    return self.visits > 0
+            time.sleep(0.002)
 
     def close(self):
         self.open = False
