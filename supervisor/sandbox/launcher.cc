@@ -22,6 +22,7 @@
 #include "supervisor/sandbox/monitor.h"
 #include "supervisor/sandbox/seccomp.h"
 #include "supervisor/sandbox/spec.h"
+#include "supervisor/sandbox/weakened.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -38,7 +39,7 @@ class Launcher {
     prepared_.filter_any = build_filter(true);
     prepared_.filter_scoped = build_filter(false);
     prepared_.landlock_abi = landlock_abi();
-    prepared_.facade = facade_possible();
+    prepared_.facade = facade_possible() && !weakened::leaves_out(weakened::Layer::kRecording);
     prepared_.system.refresh();
   }
 

@@ -10,9 +10,9 @@ namespace sharkcage::sandbox::weakened {
 namespace {
 
 // In the order of `Layer`.
-constexpr std::string_view kNames[] = {"seccomp", "landlock", "noexec", "readonly",   "nosuid",
-                                       "proc",    "view",     "hidden", "privileges", "network",
-                                       "pids",    "ipc",      "limits", "names",      "sockets"};
+constexpr std::string_view kNames[] = {
+    "seccomp",    "landlock", "noexec", "readonly", "nosuid", "proc",  "view",    "hidden",
+    "privileges", "network",  "pids",   "ipc",      "limits", "names", "sockets", "recording"};
 
 unsigned bit_of(std::string_view name) {
   for (unsigned i = 0; i < std::size(kNames); ++i) {

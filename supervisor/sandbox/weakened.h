@@ -25,6 +25,8 @@ enum class Layer : unsigned {
   kLimits,      // resource limits and control groups
   kNames,       // refused names of files that run code later
   kSockets,     // the judgement of Unix sockets
+  kRecording,   // no isolation at all, but what is refused is answered by the kernel alone, so that
+                // tests/refusals can measure what recording costs
 };
 
 #ifdef SHARKCAGE_WEAKENED

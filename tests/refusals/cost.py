@@ -148,6 +148,15 @@ def without_recording(programs, place):
     return folder
 
 
+def refused_of(world):
+    """How many accesses a command is told to have been refused that asks for one file that is not shown."""
+    ran = subprocess.run(
+        [world.programs + "/sc", "run", "--json", "--workspace", world.work, "--", "cat", world.place + "/outside.txt"],
+        env=world.environment, stdout=subprocess.PIPE, check=False, cwd=world.work,
+    )  # fmt: skip
+    return json.loads(ran.stdout).get("refused", 0)
+
+
 def measure(options, recording, plainly, name):
     fill, program, often = WORK[name]
     script = TIMED % (often, program + " >/dev/null")
@@ -190,6 +199,8 @@ def main(options):
     if set(names) - set(WORK):
         sys.exit("tests/refusals/run: --cost measures " + ", ".join(WORK))
     with World(options.bin, False) as recording, WithoutRecording(options.bin, False) as plainly:
+        if refused_of(recording) != 1 or refused_of(plainly) != 0:
+            sys.exit("tests/refusals/run: the one does not record, or the other does: there is nothing to compare")
         rows = [measure(options, recording, plainly, name) for name in names]
     if options.json:
         print(json.dumps(rows, indent=2))
