@@ -137,8 +137,11 @@ show_main_job() {
   headline "11. The audit log: every verdict was in it before its command ran"
   expect 0 "greeter" "$sc" audit --all
 
-  headline "12. Of it, what was refused"
-  expect 0 "evil.example" "$sc" audit --blocked --all
+  headline "12. Of it, what was refused: calls, hosts, files, programs"
+  told="tried to read ~/.ssh/id_rsa (cat)"
+  # What is not shown is recorded by a file system of ours, where the user may make one.
+  [ -r /dev/fuse ] && [ -w /dev/fuse ] || told=evil.example
+  expect 0 "$told" "$sc" audit --blocked --all
 
   headline "13. And the log is what was written: the chain is whole and matches its seal"
   expect 0 "intact" "$sc" audit verify
