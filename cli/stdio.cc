@@ -19,6 +19,8 @@ namespace sharkcage::cli {
 namespace {
 
 constexpr std::size_t kBlock = 65536;
+// What a pipe holds at most (pipe(7), pipe-max-size: 1 MiB), in the smallest pieces that it gives.
+constexpr int kMaxDrainReads = 256;
 // A pipe or terminal that reports POLLOUT takes at least this much without blocking (pipe(7)).
 constexpr std::size_t kUnblockedWrite = 4096;
 // A capture keeps this much of each stream; the rest is read and dropped.
@@ -328,12 +330,12 @@ void Stdio::forward_signals(rpc::Client& client, int signals, const std::string&
   }
 }
 
-// The command has returned: what it wrote is in the pipes. Whoever it left behind and still holds
-// them ends with the call, so nothing waits for an end of file.
+// The command has returned: what it wrote is in the pipes, which hold at most so much. Whoever it
+// left behind may hold them for as long as it likes, so nothing waits for an end of file.
 void Stdio::drain() {
   for (Relay& relay : relays_) {
     if (!relay.output) continue;
-    while (!relay.ended) {
+    for (int reads = 0; !relay.ended && (reads < kMaxDrainReads || !relay.buffer.empty());) {
       if (!relay.buffer.empty()) {
         pollfd ready{relay.to, POLLOUT, 0};
         if (::poll(&ready, 1, -1) > 0) relay.write_some();
@@ -342,6 +344,7 @@ void Stdio::drain() {
       pollfd ready{relay.from, POLLIN, 0};
       if (::poll(&ready, 1, window_ ? kTerminalDrainMs : 0) <= 0) break;
       relay.read_some();
+      ++reads;
     }
   }
 }

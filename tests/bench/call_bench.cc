@@ -8,7 +8,11 @@
 //       run
 // kind: "spawn"            argv, from its spawn to its end
 //       "call"             a tool call as a host makes it: tool.authorize, exec.prepare, sc-exec
-//       spawned, its end "run"              exec.run on a connection that stays, up to exec.exit
+//                          spawned, its end
+//        "run"              exec.run on a connection that stays, up to exec.exit
+//        "run-warm"         the same in a session
+//        "parallel-run"     "run-warm" on 16 connections at once, the time a call
+//        "parallel-spawn"   argv by 16 threads at once, the time a spawn
 //       "authorize"        tool.authorize of a command of the baseline
 //       "authorize-skill"  tool.authorize of a program of the approved skill
 //       "commit"           one record to an audit log of its own on the same file system
@@ -26,6 +30,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <map>
@@ -33,6 +38,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "audit/log.h"
@@ -51,6 +57,8 @@ using Samples = std::map<std::string, std::vector<double>>;  // by phase; "" is 
 constexpr int kWarmUpRounds = 5;
 constexpr std::uint64_t kFillGroup = 10'000;
 constexpr const char* kSession = "bench";
+constexpr std::size_t kParallel = 16;
+constexpr int kParallelCalls = 8;  // of each
 
 double microseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
@@ -150,7 +158,7 @@ class Bench {
       const auto kind = row.at("kind").get<std::string>();
       if (kind == "commit") {
         open_log();
-      } else if (kind != "spawn" && !client_) {
+      } else if (!kind.ends_with("spawn") && !client_) {
         client_.emplace(rpc::Client::connect(find_places(), "bench"));
         supervisor_ = client_->call("status.get", Json::object()).at("pid").get<int>();
         client_->call("session.open", {{"session", kSession},
@@ -175,7 +183,7 @@ class Bench {
         if (round < 0 ? round != -1 && every > 1 : round % every != 0) continue;
         const double before = supervisor_microseconds();
         Samples sample = measure(rows[index]);
-        if (before >= 0 && rows[index].at("kind") != "spawn" &&
+        if (before >= 0 && !rows[index].at("kind").get<std::string>().ends_with("spawn") &&
             rows[index].at("kind") != "commit") {
           sample["supervisor's processor time"] = {supervisor_microseconds() - before};
         }
@@ -216,7 +224,10 @@ class Bench {
     const auto kind = row.at("kind").get<std::string>();
     if (kind == "spawn") return spawn(row);
     if (kind == "call") return call();
-    if (kind == "run") return run_at_socket();
+    if (kind == "run") return run_at_socket("");
+    if (kind == "run-warm") return run_at_socket(kSession);
+    if (kind == "parallel-run") return parallel_runs();
+    if (kind == "parallel-spawn") return parallel_spawns(row.at("argv"));
     if (kind == "authorize") return authorize("/bin/true", "agent");
     if (kind == "authorize-skill") {
       const Json& skill = plan_.at("skill");
@@ -281,20 +292,21 @@ class Bench {
     return sample;
   }
 
-  Samples run_at_socket() {
+  Samples run_at_socket(const std::string& session) { return run_at(*client_, session); }
+
+  Samples run_at(rpc::Client& client, const std::string& session) const {
     Streams streams;
     Samples sample;
+    Json params = {{"argv", {"/bin/true"}},
+                   {"workspace", {{"path", plan_.at("workspace")}, {"access", "rw"}}},
+                   {"workdir", plan_.at("workspace")},
+                   {"env", Json::object()}};
+    if (!session.empty()) params["session"] = session;
     const auto start = Clock::now();
-    const Json answer =
-        client_->call("exec.run",
-                      {{"argv", {"/bin/true"}},
-                       {"workspace", {{"path", plan_.at("workspace")}, {"access", "rw"}}},
-                       {"workdir", plan_.at("workspace")},
-                       {"env", Json::object()}},
-                      streams.fds());
+    client.call("exec.run", std::move(params), streams.fds());
     sample["exec.run"] = {microseconds_since(start)};
     for (;;) {
-      const auto event = client_->next_notification();
+      const auto event = client.next_notification();
       if (!event) throw UserError("the supervisor closed the connection");
       if (event->at("method") == "exec.started") sample["started"] = {microseconds_since(start)};
       if (event->at("method") != "exec.exit") continue;
@@ -303,6 +315,37 @@ class Bench {
     }
     sample[""] = {microseconds_since(start)};
     return sample;
+  }
+
+  // The mean of all, since what counts is how many are done in a time.
+  Samples parallel_runs() {
+    while (clients_.size() < kParallel) {
+      clients_.push_back(rpc::Client::connect(find_places(), "bench"));
+    }
+    return in_parallel([this](std::size_t worker) { run_at(clients_[worker], kSession); });
+  }
+
+  Samples parallel_spawns(const std::vector<std::string>& argv) {
+    return in_parallel([&](std::size_t) { spawn_and_wait(argv, environment_); });
+  }
+
+  static Samples in_parallel(const std::function<void(std::size_t)>& once) {
+    std::vector<std::thread> threads;
+    std::atomic<bool> failed = false;
+    const auto start = Clock::now();
+    for (std::size_t worker = 0; worker < kParallel; ++worker) {
+      threads.emplace_back([&, worker] {
+        try {
+          for (int i = 0; i < kParallelCalls; ++i) once(worker);
+        } catch (const std::exception& error) {
+          std::cerr << "call_bench: " << error.what() << "\n";
+          failed = true;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    if (failed) throw UserError("a call of several at once failed");
+    return {{"", {microseconds_since(start) / (kParallel * kParallelCalls)}}};
   }
 
   Samples commit() {
@@ -329,7 +372,8 @@ class Bench {
 
   // The outcome of a call that has returned is not written while the next row is measured.
   void settle(const Json& row) {
-    if (row.at("kind") == "call" || row.at("kind") == "run") {
+    const auto kind = row.at("kind").get<std::string>();
+    if (kind == "call" || kind == "parallel-run" || kind.starts_with("run")) {
       client_->call("audit.query", {{"tail", 1}});
     }
   }
@@ -349,7 +393,8 @@ class Bench {
   Json plan_;
   std::vector<std::string> environment_;
   std::optional<rpc::Client> client_;
-  int supervisor_ = 0;  // its process
+  std::vector<rpc::Client> clients_;  // of calls at once
+  int supervisor_ = 0;                // its process
   std::optional<audit::Log> log_;
 };
 

@@ -60,7 +60,7 @@ class Client:
 class Instance:
     """`with Instance(bin) as instance:` starts it, stops it and removes everything."""
 
-    def __init__(self, programs):
+    def __init__(self, programs, config=None):
         self.programs = programs
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="sharkcage-bench-"))
         self.state = self.home + "/instance"
@@ -69,6 +69,10 @@ class Instance:
         os.mkdir(self.workspace)
         self.client = None
         self.skill = None
+        if config is not None:
+            os.makedirs(self.state + "/etc", mode=0o700)
+            with open(self.state + "/etc/config.json", "w", encoding="utf-8") as stream:
+                json.dump(config, stream)
 
     def __enter__(self):
         try:

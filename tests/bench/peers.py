@@ -29,6 +29,13 @@ def bubblewrap(_home, workspace):
 
 
 # Without the wrapper script of its npm package, which costs it another Node process.
+def firejail(_home, workspace):
+    program = shutil.which("firejail")
+    if program is None:
+        raise LookupError("not installed: apt-get install firejail")
+    return [program, "--quiet", "--noprofile", "--net=none", "--private=" + workspace, TRUE], {}
+
+
 def codex(_home, _workspace):
     machine = platform.machine()
     found = glob.glob(f"{HERE}/node_modules/@openai/codex-linux-*/vendor/{machine}-*/**/codex", recursive=True)
@@ -49,7 +56,7 @@ def srt(home, _workspace):
 
 
 # Name, how it is run, in which share of the rounds: a slow one is run less often.
-ALL = [("plain", plain, 1), ("bubblewrap", bubblewrap, 1), ("codex", codex, 4), ("srt", srt, 10)]
+ALL = [("plain", plain, 1), ("bubblewrap", bubblewrap, 1), ("firejail", firejail, 4), ("codex", codex, 4), ("srt", srt, 10)]
 
 
 def probe(how, home, workspace):

@@ -1,0 +1,294 @@
+// Sandboxes that a session keeps: what their commands share, with whom, and what ends them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <filesystem>
+
+#include "common/hash.h"
+#include "tests/integration/host.h"
+
+namespace sharkcage::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+const Json kAnyProgram = Json::array({{{"capability", "system.exec"}, {"reason", "test"}}});
+
+class Warm : public ::testing::Test {
+ protected:
+  explicit Warm(const std::string& config = "{}") {
+    instance_.configure(config);
+    instance_.start();
+  }
+
+  // In the session's sandbox of the agent, or of `skill`.
+  Output shell(const std::string& session, const std::string& script,
+               const std::string& skill = "agent") const {
+    return instance_.sc(
+        {"run", "--session", session, "--skill", skill, "--", "/bin/bash", "-c", script});
+  }
+
+  std::vector<Json> sandboxes(const std::string& kind = "warm") const {
+    std::vector<Json> list;
+    const Json status = instance_.status();
+    for (const Json& sandbox : status.at("sandboxes")) {
+      if (sandbox.at("kind") == kind) list.push_back(sandbox);
+    }
+    return list;
+  }
+
+  // Until `wanted` holds, which the supervisor brings about by itself.
+  void wait_until(const std::function<bool()>& wanted) const {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (!wanted()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << instance_.status().dump(2);
+    }
+  }
+
+  Instance instance_;
+  const std::string marker_ = "marker" + random_hex(8);
+};
+
+// Answers "hello from the server" on port 8123 of the loopback until it is ended.
+constexpr const char* kServe =
+    "python3 -c \"import socket, os, sys\n"
+    "listening = socket.create_server(('127.0.0.1', 8123))\n"
+    "print('serving', flush=True)\n"
+    "if os.fork(): sys.exit(0)\n"
+    "os.setsid()\n"
+    "for stream in (0, 1, 2): os.dup2(os.open('/dev/null', os.O_RDWR), stream)\n"
+    "while True: listening.accept()[0].send(b'hello from the server')\"";
+constexpr const char* kAsk =
+    "python3 -c \"import socket; "
+    "print(socket.create_connection(('127.0.0.1', 8123)).recv(100).decode())\"";
+
+TEST_F(Warm, CommandsShareProcessesLoopbackAndTmp) {
+  EXPECT_EQ(shell("s", std::string("echo kept > /tmp/file; ") + kServe).out, "serving\n");
+  const Output next = shell("s", std::string("cat /tmp/file; ") + kAsk);
+  EXPECT_EQ(next.out, "kept\nhello from the server\n") << next.err;
+  ASSERT_EQ(sandboxes().size(), 1u);
+  EXPECT_EQ(sandboxes()[0].at("session"), "s");
+  EXPECT_EQ(sandboxes()[0].at("skill"), "agent");
+  EXPECT_EQ(sandboxes()[0].at("commands"), 0);
+  // PID 1, the keeper of the first command, the server.
+  EXPECT_EQ(sandboxes()[0].at("processes"), 3);
+  EXPECT_THAT(instance_.sc({"status"}).out, HasSubstr("warm"));
+}
+
+TEST_F(Warm, NobodyElseIsInASessionsSandbox) {
+  instance_.approve_skill("any", kAnyProgram);
+  shell("s", std::string("echo kept > /tmp/file; ") + kServe);
+  for (const Output& other :
+       {shell("other", std::string("cat /tmp/file; ") + kAsk),
+        shell("s", std::string("cat /tmp/file; ") + kAsk, "any"),
+        instance_.run({"/bin/bash", "-c", std::string("cat /tmp/file; ") + kAsk})}) {
+    EXPECT_EQ(other.out, "");
+    EXPECT_THAT(other.err, HasSubstr("ConnectionRefusedError"));
+  }
+  const Output elsewhere =
+      instance_.sc({"run", "--session", "s", "--workspace", instance_.workspace() + ":ro", "--",
+                    "/bin/cat", "/tmp/file"});
+  EXPECT_EQ(elsewhere.out, "") << elsewhere.err;
+}
+
+TEST_F(Warm, AFreshCallLeavesNothing) {
+  instance_.run({"/bin/bash", "-c", "(setsid sleep 100000 &) # " + marker_});
+  wait_until([&] { return sandboxes("fresh").empty(); });
+  EXPECT_TRUE(processes_with(marker_).empty());
+}
+
+TEST_F(Warm, ManyCommandsRunAtOnce) {
+  std::vector<Process> running;
+  for (int i = 0; i < 8; ++i) {
+    running.push_back(
+        instance_.spawn("sc", {"run", "--session", "s", "--", "/bin/bash", "-c",
+                               "echo up; read line; echo $line; exit " + std::to_string(i)}));
+  }
+  for (Process& process : running) process.wait_for("up");
+  ASSERT_EQ(sandboxes().size(), 1u);
+  EXPECT_EQ(sandboxes()[0].at("commands"), 8);
+  for (std::size_t i = running.size(); i-- > 0;) {
+    running[i].write("line " + std::to_string(i) + "\n");
+    const Output output = running[i].finish();
+    EXPECT_THAT(output.out, HasSubstr("line " + std::to_string(i)));
+    EXPECT_EQ(output.status, static_cast<int>(i));
+  }
+}
+
+// Daemons that left session and group and whose parents are gone, as deep as it takes.
+constexpr const char* kScatter =
+    "for i in 1 2 3; do (setsid bash -c '(sleep 100000 & sleep 100000 &) ; sleep 100000' &); done; "
+    "(trap '' TERM HUP INT; exec sleep 100000) & ";
+
+TEST_F(Warm, ACancelledCommandTakesItsWholeTreeAndNothingElse) {
+  shell("s", kServe);
+  const auto before = sandboxes().at(0).at("processes").get<int>();
+  Process client = instance_.spawn("sc", {"run", "--session", "s", "--", "/bin/bash", "-c",
+                                          std::string(kScatter) + "echo up; wait; sleep 100000"});
+  client.wait_for("up");
+  client.signal(SIGKILL);
+  wait_until([&] { return sandboxes().at(0).at("processes") == before; });
+  EXPECT_EQ(shell("s", kAsk).out, "hello from the server\n");
+  EXPECT_EQ(sandboxes().size(), 1u);
+}
+
+TEST_F(Warm, ATimeLimitTakesTheWholeTree) {
+  const Output output =
+      instance_.sc({"run", "--session", "s", "--timeout", "300ms", "--", "/bin/bash", "-c",
+                    std::string(kScatter) + "while :; do :; done"});
+  EXPECT_EQ(output.status, 124) << output.err;
+  wait_until([&] { return sandboxes().at(0).at("processes") == 1; });
+}
+
+TEST_F(Warm, ACallLastsUntilItsLastProcessEnds) {
+  shell("s", std::string("echo kept > /tmp/file; ") + kServe);
+  const Json calls = instance_.status().at("calls");
+  ASSERT_EQ(calls.size(), 1u);
+  EXPECT_EQ(calls[0].at("state"), "returned");
+  instance_.client().call("call.cancel", {{"call", calls[0].at("call")}});
+  wait_until([&] { return instance_.status().at("calls").empty(); });
+  EXPECT_THAT(shell("s", kAsk).err, HasSubstr("ConnectionRefusedError"));
+  EXPECT_EQ(shell("s", "cat /tmp/file").out, "kept\n");
+}
+
+// Whoever kills the process that knows what belongs to a command gains nothing by it.
+TEST_F(Warm, ACommandThatKillsItsKeeperEndsTheSandbox) {
+  shell("s", "echo kept > /tmp/file");
+  const Output output = shell("s", "(setsid sleep 100000 &); kill -9 $PPID; sleep 100000");
+  EXPECT_EQ(output.status, 137) << output.err;
+  wait_until([&] { return sandboxes().empty(); });
+  EXPECT_NE(shell("s", "cat /tmp/file").status, 0);
+}
+
+TEST_F(Warm, AStoppedKeeperDoesNotHoldUpATimeLimit) {
+  const Output output = instance_.sc({"run", "--session", "s", "--timeout", "300ms", "--",
+                                      "/bin/bash", "-c", "kill -STOP $PPID; sleep 100000"});
+  EXPECT_EQ(output.status, 124) << output.err;
+  wait_until([&] { return sandboxes().empty(); });
+}
+
+TEST_F(Warm, AnotherWorkspaceAtTheSamePathIsAnotherSandbox) {
+  shell("s", "echo kept > /tmp/file; echo old > file");
+  std::filesystem::rename(instance_.workspace(), instance_.root() + "/moved");
+  std::filesystem::create_directory(instance_.workspace());
+  std::filesystem::permissions(instance_.workspace(), std::filesystem::perms::all);
+  const Output next = shell("s", "cat file /tmp/file; echo new > file");
+  EXPECT_EQ(next.out, "") << next.err;
+  EXPECT_TRUE(std::filesystem::exists(instance_.workspace() + "/file"));
+  wait_until([&] { return sandboxes().size() == 1; });
+}
+
+TEST_F(Warm, ARevocationEndsTheSkillsSandboxAndNoOther) {
+  instance_.approve_skill("any", kAnyProgram);
+  shell("s", "(setsid sleep 100000 &) # " + marker_, "any");
+  shell("s", "echo kept > /tmp/file");
+  ASSERT_EQ(sandboxes().size(), 2u);
+  EXPECT_EQ(instance_.sc({"revoke", "any"}).status, 0);
+  wait_until([&] { return sandboxes().size() == 1; });
+  EXPECT_EQ(shell("s", "cat /tmp/file").out, "kept\n");
+}
+
+TEST_F(Warm, TheEndOfAHostsSessionEndsItsSandbox) {
+  Host host(instance_, "chat");
+  Streams streams;
+  host.open(host.ticket_for("(setsid sleep 100000 &); echo kept > /tmp/file"), streams);
+  wait_for(host.client(), "exec.exit");
+  Streams next;
+  host.open(host.ticket_for("cat /tmp/file"), next);
+  EXPECT_EQ(next.read_out(), "kept\n");
+  ASSERT_EQ(sandboxes().size(), 1u);
+  EXPECT_EQ(sandboxes()[0].at("session"), "chat");
+  host.client().call("session.close", {{"session", "chat"}});
+  wait_until([&] { return sandboxes().empty(); });
+}
+
+TEST_F(Warm, ACallAllowedOnceIsFresh) {
+  const std::string folder = instance_.write_skill("once", kAnyProgram);
+  write_text(folder + "/say.sh", "#!/bin/sh\necho kept > /tmp/file\ncat /tmp/file\n");
+  std::filesystem::permissions(folder + "/say.sh", std::filesystem::perms::all);
+  ASSERT_EQ(instance_.sc({"skill", "add", folder}).status, 0);
+  Host host(instance_, "chat");
+  const std::string command = folder + "/say.sh";
+  const Json verdict = host.authorize(command, {{"prompt", true}});
+  ASSERT_EQ(verdict.at("verdict"), "ask");
+  host.client().call("approval.resolve", {{"request", verdict.at("approval").at("request")},
+                                          {"token", verdict.at("token")},
+                                          {"decision", "allow-once"}});
+  Streams streams;
+  host.open(host.prepare(verdict.at("token"), command).at("ticket"), streams);
+  EXPECT_EQ(streams.read_out(), "kept\n");
+  EXPECT_TRUE(sandboxes().empty());
+}
+
+TEST_F(Warm, EndsWithTheSupervisor) {
+  shell("s", "(exec -a " + marker_ + " setsid sleep 100000 &)");
+  ASSERT_FALSE(processes_with(marker_).empty());
+  const std::vector<pid_t> left = processes_with(marker_);
+  instance_.kill();
+  for (const pid_t pid : left) wait_until_gone(pid);
+}
+
+// A sandbox that was made ahead shows what was there then.
+TEST_F(Warm, APreparedSandboxIsUsedOnlyForWhatItWasMadeFrom) {
+  instance_.run({"/bin/true"});
+  wait_until([&] { return sandboxes("prepared").size() == 1; });
+  EXPECT_EQ(instance_.run({"/bin/bash", "-c", "echo $$; echo made > file"}).out, "2\n");
+  EXPECT_TRUE(std::filesystem::exists(instance_.workspace() + "/file"));
+  wait_until([&] { return sandboxes("prepared").size() == 1; });
+  std::filesystem::rename(instance_.workspace(), instance_.root() + "/moved");
+  std::filesystem::create_directory(instance_.workspace());
+  std::filesystem::permissions(instance_.workspace(), std::filesystem::perms::all);
+  EXPECT_NE(instance_.run({"/bin/cat", "file"}).status, 0);
+}
+
+class WarmLimits : public Warm {
+ protected:
+  WarmLimits() : Warm(R"({"warm": {"sandboxes": 1, "idle": "300ms"}})") {}
+};
+
+TEST_F(WarmLimits, AnIdleSandboxEnds) {
+  shell("s", "(exec -a " + marker_ + " setsid sleep 100000 &)");
+  wait_until([&] { return sandboxes().empty(); });
+  EXPECT_TRUE(processes_with(marker_).empty());
+}
+
+TEST_F(WarmLimits, ACommandThatRunsIsNotIdle) {
+  Process client = instance_.spawn(
+      "sc", {"run", "--session", "s", "--", "/bin/bash", "-c", "echo up; sleep 1; echo down"});
+  client.wait_for("up");
+  const Output other = shell("other", "echo other");
+  EXPECT_EQ(other.status, 125);
+  EXPECT_THAT(other.err, HasSubstr("warm.sandboxes"));
+  EXPECT_THAT(client.finish().out, HasSubstr("down"));
+  // The one that is idle makes room.
+  EXPECT_EQ(shell("other", "echo other").out, "other\n");
+}
+
+class WarmOff : public Warm {
+ protected:
+  WarmOff() : Warm(R"({"warm": {"sandboxes": 0}})") {}
+};
+
+TEST_F(WarmOff, EveryCallIsFresh) {
+  shell("s", "echo kept > /tmp/file");
+  EXPECT_NE(shell("s", "cat /tmp/file").status, 0);
+  EXPECT_TRUE(sandboxes().empty());
+}
+
+// What is protected is covered when a sandbox is made; what comes to be later is in no warm one.
+TEST(WarmProtected, AProtectedPathThatAppearsIsInNoLaterCommand) {
+  Instance instance;
+  const std::string secret = instance.workspace() + "/secret";
+  instance.configure(Json{{"protected_paths", {secret}}}.dump());
+  instance.start();
+  const std::vector<std::string> command = {"run", "--session",          "s", "--", "/bin/bash",
+                                            "-c",  "cat secret; echo $?"};
+  EXPECT_EQ(instance.sc(command).out, "1\n");
+  write_text(secret, "the key");
+  EXPECT_EQ(instance.sc(command).out, "1\n");
+}
+
+}  // namespace
+}  // namespace sharkcage::testing
