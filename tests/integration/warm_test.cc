@@ -182,7 +182,7 @@ TEST_F(Warm, AnotherWorkspaceAtTheSamePathIsAnotherSandbox) {
 
 TEST_F(Warm, ARevocationEndsTheSkillsSandboxAndNoOther) {
   instance_.approve_skill("any", kAnyProgram);
-  shell("s", "(setsid sleep 100000 &) # " + marker_, "any");
+  shell("s", "(setsid sleep 100000 > /dev/null 2>&1 &) # " + marker_, "any");
   shell("s", "echo kept > /tmp/file");
   ASSERT_EQ(sandboxes().size(), 2u);
   EXPECT_EQ(instance_.sc({"revoke", "any"}).status, 0);
@@ -223,7 +223,7 @@ TEST_F(Warm, ACallAllowedOnceIsFresh) {
 }
 
 TEST_F(Warm, EndsWithTheSupervisor) {
-  shell("s", "(exec -a " + marker_ + " setsid sleep 100000 &)");
+  shell("s", "(exec -a " + marker_ + " setsid sleep 100000 > /dev/null 2>&1 &)");
   ASSERT_FALSE(processes_with(marker_).empty());
   const std::vector<pid_t> left = processes_with(marker_);
   instance_.kill();
@@ -249,7 +249,7 @@ class WarmLimits : public Warm {
 };
 
 TEST_F(WarmLimits, AnIdleSandboxEnds) {
-  shell("s", "(exec -a " + marker_ + " setsid sleep 100000 &)");
+  shell("s", "(exec -a " + marker_ + " setsid sleep 100000 > /dev/null 2>&1 &)");
   wait_until([&] { return sandboxes().empty(); });
   EXPECT_TRUE(processes_with(marker_).empty());
 }
