@@ -101,6 +101,8 @@ class Session {
       uid_ = message.uid;
       gid_ = message.gid;
     } else if (message.kind == FacadeMessage::kSeal && fds.size() == 3) {
+      // Nothing that can be written to, the supervisor's log least of all.
+      for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) ::dup2(fds[0].get(), fd);
       witness_.look_through(std::move(fds[0]));
       confine_facade(std::move(fds[1]), std::move(fds[2]), uid_, gid_);
       if (send_with_fds(link_.get(), {reinterpret_cast<const char*>(&message), sizeof message},

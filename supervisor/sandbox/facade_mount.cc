@@ -122,6 +122,13 @@ void leave_facade(const FacadeEnds& ends, int error) {
   send_message(ends.link, message, nullptr, 0);
 }
 
+void look_ahead(int at, const char* directory) {
+  const int opened = ::openat(at, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  alignas(long) char entries[16384];
+  while (opened >= 0 && ::syscall(SYS_getdents64, opened, entries, sizeof entries) > 0) continue;
+  if (opened >= 0) ::close(opened);
+}
+
 int clone_facade(int top, const char* name, std::uint64_t attributes) {
   const int tree = ::open_tree(top, name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
   mount_attr wanted{};

@@ -28,6 +28,10 @@ int mount_facade(const FacadeEnds& ends, int storage);
 // There is no root to serve.
 void leave_facade(const FacadeEnds& ends, int error);
 
+// Has the kernel learn all names of a directory at once (FUSE_READDIRPLUS), before they are looked
+// up one by one, each at the cost of two changes of process.
+void look_ahead(int at, const char* directory);
+
 // A detached copy of a directory or file at its top, with `attributes` (MOUNT_ATTR_*), or -1.
 int clone_facade(int top, const char* name, std::uint64_t attributes);
 

@@ -319,8 +319,10 @@ Failure stage(int top, ScopedFd& root) {
   if (lowest < 0) return fail(InitReport::kMountTmpfs, "/");
   if (attach(lowest, AT_FDCWD, kStagingPoint) != 0) return fail(InitReport::kRoot, "/");
   if (top < 0) return make_masks(root.fd);
+  look_ahead(top, ".");
   root.fd = clone_facade(top, "root", kPrivate);
   if (root.fd < 0 || attach(root.fd, top, "root") != 0) return fail(InitReport::kFacade, "/");
+  for (const char* directory : {".", "etc", "dev"}) look_ahead(root.fd, directory);
   return {};
 }
 

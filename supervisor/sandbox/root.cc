@@ -113,7 +113,15 @@ class RootPlanner {
       steps_.push_back(plain(directory_step(name)));
     }
     for (const SystemFiles::Copy& copy : prepared_.system.copies()) {
-      if (copy.path.starts_with("etc/")) add_file(copy.path, copy.content);
+      if (!copy.path.starts_with("etc/")) continue;
+      // Every start of a program maps it: worth a mount.
+      if (copy.path == "etc/ld.so.cache") {
+        add_text(copy.path, "");
+        steps_.push_back(plain(
+            bind_step("/" + copy.path, copy.path, kReadOnlyMount | MOUNT_ATTR_NOEXEC, false)));
+        continue;
+      }
+      add_file(copy.path, copy.content);
     }
     for (const std::string& path : prepared_.system.directories()) {
       steps_.push_back(bind_step("/" + path, path, kReadOnlyMount | MOUNT_ATTR_NOEXEC, true));
