@@ -243,6 +243,7 @@ Failure mask(int root, int facade, const Step& step) {
 Failure mount_on_itself(int root, const Step& step, std::uint64_t attributes) {
   constexpr unsigned kClone =
       OPEN_TREE_CLONE | static_cast<unsigned>(OPEN_TREE_CLOEXEC) | AT_RECURSIVE | AT_EMPTY_PATH;
+  if (weakened::leaves_out(attributes == 0 ? Layer::kHidden : Layer::kNames)) return {};
   ScopedFd target{open_inside(root, step)};
   if (target.fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) return {};
   ScopedFd tree{target.fd < 0 ? -1 : ::open_tree(target.fd, "", kClone)};

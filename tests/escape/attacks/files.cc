@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -297,6 +298,109 @@ const Attack kLinkRace("link-race", [](Arguments arguments) {
     if (!read_file("plain/secret").empty() && show_file("plain/secret")) return;
   }
   stopped("nothing outside was reached in 20,000 attempts", 0);
+});
+
+// One of the calls that change or ask, with names out of a few, so that they meet each other.
+void storm_once(unsigned& seed) {
+  const auto random = [&seed](unsigned below) {
+    seed = seed * 1103515245 + 12345;
+    return (seed >> 16) % below;
+  };
+  const auto name = [&] {
+    std::string text;
+    for (unsigned depth = random(4); depth > 0; --depth)
+      text += "d" + std::to_string(random(4)) + "/";
+    return text + (random(50) == 0 ? std::string(255, 'n') : "f" + std::to_string(random(6)));
+  };
+  const std::string one = name();
+  const std::string other = random(8) == 0 ? one.substr(0, one.find('/')) : name();
+  const int file = ::open(one.c_str(), O_RDWR | (random(2) == 0 ? O_CREAT : 0), 0644);
+  char block[4096] = {};
+  [[maybe_unused]] long done = 0;
+  switch (random(20)) {
+    case 0:
+      done = ::mkdir(one.c_str(), 0755);
+      break;
+    case 1:
+      done = ::rmdir(one.c_str());
+      break;
+    case 2:
+      done = ::unlink(one.c_str());
+      break;
+    case 3:
+      done = ::rename(one.c_str(), other.c_str());
+      break;
+    case 4:
+      done = ::syscall(SYS_renameat2, AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), 2);
+      break;
+    case 5:
+      done = ::link(one.c_str(), other.c_str());
+      break;
+    case 6:
+      done = ::symlink(other.c_str(), one.c_str());
+      break;
+    case 7:
+      done = ::pwrite(file, block, random(4096), random(1u << 20));
+      break;
+    case 8:
+      done = ::pwrite(file, block, 1, (1ll << 62) - random(9));
+      break;
+    case 9:
+      done = ::pread(file, block, random(4096), random(1u << 20));
+      break;
+    case 10:
+      done = ::ftruncate(file, random(1u << 20));
+      break;
+    case 11:
+      done = ::ftruncate(file, (1ll << 62) - random(9));
+      break;
+    case 12:
+      done = ::chmod(one.c_str(), random(0777));
+      break;
+    case 13:
+      done = ::setxattr(one.c_str(), "user.x", block, random(4096), 0);
+      break;
+    case 14:
+      done = ::mknod(one.c_str(), S_IFIFO | 0644, 0);
+      break;
+    case 15:
+      done = ::fallocate(file, static_cast<int>(random(4)), random(1u << 20), random(1u << 20) + 1);
+      break;
+    case 16:
+      done = ::utimes(one.c_str(), nullptr);
+      break;
+    case 17:
+      done = ::syscall(SYS_getdents64, ::open(other.c_str(), O_RDONLY | O_DIRECTORY), block, 128);
+      break;
+    case 18:
+      done = ::lseek(file, random(1u << 20), SEEK_DATA);
+      break;
+    case 19:
+      done = ::open(".", O_TMPFILE | O_RDWR, 0644);
+      break;
+  }
+  ::close_range(3, ~0u, 0);
+}
+
+const Attack kStorm("storm", [](Arguments arguments) {
+  constexpr int kProcesses = 4;
+  ::signal(SIGXFSZ, SIG_IGN);
+  const std::string place = text_at(arguments, 0) + "/storm";
+  const int count = number_at(arguments, 1);
+  if (::mkdir(place.c_str(), 0755) != 0 || ::chdir(place.c_str()) != 0) stopped(place);
+  for (int process = 0; process < kProcesses; ++process) {
+    if (::fork() != 0) continue;
+    unsigned seed = static_cast<unsigned>(process) + 1;
+    for (int i = 0; i < count; ++i) storm_once(seed);
+    ::_exit(0);
+  }
+  int status = 0;
+  while (::wait(&status) > 0) {
+    if (status != 0) stopped("a process of the storm ended with " + std::to_string(status), 0);
+  }
+  ::close(::open("after", O_WRONLY | O_CREAT, 0644));
+  struct stat after {};
+  std::printf("%s\n", ::stat("after", &after) == 0 ? "weathered" : "nothing works any more");
 });
 
 // For the suite: exchanges two names until somebody ends it.

@@ -19,6 +19,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <optional>
 #include <thread>
 
@@ -249,7 +250,8 @@ const Attack kSocketSwap("socket-swap", [](Arguments arguments) {
     ::_exit(0);
   }
   bool reached = false;
-  for (int i = 0; i < 3000 && !reached; ++i) {
+  const std::time_t begin = std::time(nullptr);
+  for (int i = 0; !reached && (i < 3000 || std::time(nullptr) < begin + 5); ++i) {
     const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
     char text[64] = {};
     if (::connect(fd, address.get(), address.size) == 0) {

@@ -63,3 +63,23 @@ def watchers(scene, inside):
 
 
 technique("inotify-instances", 2, "all inotify instances that the person may have", trial=watchers)
+
+
+def storm(place):
+    def trial(scene, inside):
+        """Whoever serves the place must go on: outside the kernel, inside the facade as well."""
+        where = scene.outside if not inside else place or "$HOME"
+        argv = ["sh", "-c", f'./attack storm "{where}" 4000']
+        if not inside:
+            ran = subprocess.run(argv, cwd=scene.workspace, capture_output=True, text=True, timeout=60, check=False)
+            return "sixteen thousand operations" if "weathered" in ran.stdout else None
+        ran = scene.instance.sc("run", "--workspace", scene.workspace, "--", *argv, check=False)
+        if "weathered" not in ran.stdout:
+            return f"the sandbox did not go on: {(ran.stdout + ran.stderr).strip()[-200:]}"
+        raise Stopped("it goes on as before")
+
+    return trial
+
+
+technique("storm-on-home", 12, "a storm of operations on the private home", trial=storm(""), limit=60)
+technique("storm-on-tmp", 12, "the same on /tmp", trial=storm("/tmp"), limit=60)
