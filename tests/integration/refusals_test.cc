@@ -20,6 +20,9 @@ class Refusals : public ::testing::Test {
     write_text(instance_.home() + "/.ssh/id_rsa", "the key");
     instance_.start();
   }
+  void SetUp() override {
+    if (::access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "/dev/fuse cannot be opened";
+  }
   Instance instance_;
 };
 
@@ -58,6 +61,34 @@ TEST_F(Refusals, AreCountedForTheClient) {
   EXPECT_EQ(wait_for(client, "exec.exit").at("refused"), 1);
   const Output json = instance_.sc({"run", "--json", "--", "/bin/sh", "-c", "cat ~/.ssh/id_rsa"});
   EXPECT_EQ(Json::parse(json.out).at("refused"), 1);
+}
+
+std::vector<std::string> refused_paths(const Json& outcome) {
+  std::vector<std::string> out;
+  for (const Json& refusal : outcome["payload"].value("refused", Json::array())) {
+    out.push_back(refusal["path"]);
+  }
+  return out;
+}
+
+// In a warm sandbox commands share the attendants that see what is refused.
+TEST_F(Refusals, BelongToTheCommandThatTried) {
+  write_text(instance_.home() + "/notes", "private");
+  const auto arguments = [](const std::string& script) {
+    return std::vector<std::string>{"run", "--session", "warm", "--", "/bin/sh", "-c", script};
+  };
+  Process first = instance_.spawn("sc", arguments("cat ~/.ssh/id_rsa; echo tried; read line"));
+  first.wait_for("tried");
+  EXPECT_EQ(instance_.sc(arguments("cat ~/notes")).status, 1);
+  EXPECT_EQ(instance_.sc(arguments("true")).status, 0);
+  first.write("end\n");
+  EXPECT_EQ(first.finish().status, 0);
+  const auto outcomes = instance_.records("outcome");
+  ASSERT_EQ(outcomes.size(), 3u);
+  EXPECT_EQ(refused_paths(outcomes[0]), std::vector<std::string>{instance_.home() + "/notes"});
+  EXPECT_EQ(refused_paths(outcomes[1]), std::vector<std::string>{});
+  EXPECT_EQ(refused_paths(outcomes[2]),
+            std::vector<std::string>{instance_.home() + "/.ssh/id_rsa"});
 }
 
 TEST_F(Refusals, AreToldToAPersonOnly) {
