@@ -12,12 +12,16 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/errors.h"
 #include "supervisor/sandbox/answer.h"
+#include "supervisor/sandbox/deputy_rules.h"
+#include "supervisor/sandbox/file_calls.h"
 #include "supervisor/sandbox/notify.h"
+#include "supervisor/sandbox/path_view.h"
 #include "supervisor/sandbox/privileges.h"
 #include "supervisor/sandbox/recorder.h"
 #include "supervisor/sandbox/seccomp.h"
@@ -32,12 +36,13 @@ constexpr std::size_t kMaxWaiting = 4096;
 
 class Deputy {
  public:
-  Deputy(const Plan& plan, NamespaceFds namespaces, UniqueFd listener, RefusalCounter& counter,
-         int channel)
+  Deputy(const Spec& spec, const Plan& plan, NamespaceFds namespaces, UniqueFd listener,
+         RefusalCounter& counter, int channel)
       : plan_(plan),
         namespaces_(std::move(namespaces)),
         listener_(std::move(listener)),
         recorder_(counter),
+        rules_(spec, plan),
         channel_(channel) {}
 
   void run() {
@@ -54,6 +59,8 @@ class Deputy {
     if (!proc_) throw_errno("open", "/proc");
     self_.reset(::openat(proc_.get(), "self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!self_) throw_errno("open", "/proc/self/fd");
+    view_.emplace(self_.get());
+    files_.emplace(rules_, *view_, listener_, recorder_);
     // No terminal of the supervisor's: /dev/tty is the command's.
     ::setsid();
   }
@@ -148,6 +155,7 @@ class Deputy {
 
   Answer judge(const Notification& notification) {
     const Task task(proc_.get(), notification.tid);
+    if (auto answer = files_->answer(notification, task)) return std::move(*answer);
     return refuse_call(notification, task);
   }
 
@@ -162,6 +170,9 @@ class Deputy {
   UniqueFd self_;
   Listener listener_;
   Recorder recorder_;
+  const DeputyRules rules_;
+  std::optional<PathView> view_;
+  std::optional<FileCalls> files_;
   const int channel_;
   std::vector<Notification> waiting_;
 };
@@ -179,11 +190,11 @@ NamespaceFds open_namespaces(pid_t init) {
   return {open_namespace(init, "user"), open_namespace(init, "mnt")};
 }
 
-Attendant start_deputy(const Spec&, const Plan& plan, NamespaceFds namespaces, UniqueFd listener,
-                       RefusalCounter& counter) {
+Attendant start_deputy(const Spec& spec, const Plan& plan, NamespaceFds namespaces,
+                       UniqueFd listener, RefusalCounter& counter) {
   const std::array keep = {namespaces.user.get(), namespaces.mount.get(), listener.get()};
   return Attendant::start("sc-deputy", keep, [&](int channel) {
-    Deputy(plan, std::move(namespaces), std::move(listener), counter, channel).run();
+    Deputy(spec, plan, std::move(namespaces), std::move(listener), counter, channel).run();
   });
 }
 

@@ -108,6 +108,27 @@ void ask_about_namespaces(Program& asked) {
   }
 }
 
+// Calls that make, open for writing, move, link and delete files. Opening for reading, which is
+// most of all calls, is not among them. O_TMPFILE holds O_DIRECTORY: only its own bit tells.
+void ask_about_files(Program& asked) {
+  struct Open {
+    const char* call;
+    unsigned flags;
+  };
+  constexpr Open kOpens[] = {{"open", 1}, {"openat", 2}};
+  for (const Open& open : kOpens) {
+    for (const int bit : {O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_TMPFILE & ~O_DIRECTORY}) {
+      const auto flag = static_cast<std::uint64_t>(bit);
+      asked.ask(open.call, {masked(open.flags, flag, flag)});
+    }
+  }
+  for (const char* call :
+       {"creat", "mkdir", "mkdirat", "mknod", "mknodat", "rename", "renameat", "renameat2", "link",
+        "linkat", "symlink", "symlinkat", "unlink", "unlinkat", "rmdir", "truncate"}) {
+    asked.ask(call);
+  }
+}
+
 // Limits of another process, PID 1 for one, may be read and not set.
 void ask_about_limits_of_others(Program& asked) {
   asked.ask("prlimit64", {{0, SCMP_CMP_NE, 0, 0}, {2, SCMP_CMP_NE, 0, 0}});
@@ -190,6 +211,7 @@ std::vector<sock_filter> build_filter(bool exec_any) {
 
   Program asked(SCMP_ACT_ALLOW);
   for (const char* name : kRefusedCalls) asked.ask(name);
+  ask_about_files(asked);
   ask_about_set_id_bits(asked);
   ask_about_namespaces(asked);
   ask_about_limits_of_others(asked);

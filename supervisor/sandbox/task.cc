@@ -43,7 +43,8 @@ int Task::read(std::uint64_t address, void* to, std::size_t size) const {
   const iovec local{to, size};
   const iovec remote{reinterpret_cast<void*>(address), size};
   const ssize_t got = ::process_vm_readv(tid_, &local, 1, &remote, 1, 0);
-  return got == static_cast<ssize_t>(size) ? 0 : EFAULT;
+  if (got == static_cast<ssize_t>(size)) return 0;
+  return got < 0 && errno == EPERM ? EPERM : EFAULT;
 }
 
 int Task::read_path(std::uint64_t address, std::string& path) const {

@@ -25,9 +25,10 @@ class Task {
   // `proc`: a descriptor of the /proc in which `tid` is a number.
   Task(int proc, pid_t tid) : proc_(proc), tid_(tid) {}
 
-  // Copies `size` bytes at `address`. 0 or EFAULT.
+  // Copies `size` bytes at `address`. 0, EFAULT, or EPERM: PID 1, a keeper, a process that runs a
+  // program which it may not read.
   int read(std::uint64_t address, void* to, std::size_t size) const;
-  // Copies a path, as the kernel would: 0, EFAULT, ENAMETOOLONG, ENOENT for an empty one.
+  // Copies a path, as the kernel would: 0, EFAULT, EPERM, ENAMETOOLONG, ENOENT for an empty one.
   int read_path(std::uint64_t address, std::string& path) const;
 
   // An O_PATH descriptor of the directory that a relative path starts from; `dirfd` may be

@@ -1,0 +1,32 @@
+// What the deputy of a sandbox knows of its policy.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "supervisor/sandbox/names.h"
+#include "supervisor/sandbox/plan.h"
+#include "supervisor/sandbox/spec.h"
+
+namespace sharkcage::sandbox {
+
+struct DeputyRules {
+  DeputyRules(const Spec& spec, const Plan& plan);
+
+  ProtectedNames names;
+  std::vector<std::string> writable;  // at and below these a command may write
+  std::vector<std::string> shown;     // what is not there is not there outside either
+  std::vector<std::string> hidden;    // masked paths inside a grant
+  bool second_layer = true;           // writing is checked by path, beside the mounts
+  bool judge_names = true;
+
+  bool may_write(std::string_view path) const;
+  bool is_shown(std::string_view path) const;
+  bool is_hidden(std::string_view path) const;
+};
+
+// `path` is `directory` or below it.
+bool is_at_or_below(std::string_view path, std::string_view directory);
+
+}  // namespace sharkcage::sandbox
