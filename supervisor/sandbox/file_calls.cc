@@ -340,7 +340,7 @@ Answer FileCalls::rename(const Notification& call, const Task& task, int old_dir
   const Spot target = view_.spot(task, to);
   if (target.error != 0) return missing(task, "create", to, target.error);
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
-  if (rules_.judge_names && kind_of(target.real) == NameKind::kGitConfig && flags == 0) {
+  if (kind_of(target.real) == NameKind::kGitConfig && source.last == "config.lock" && flags == 0) {
     int error = 0;
     const std::string refused = git_.replace_config(source, target, error);
     if (error == 0) return Answer::of(0);
