@@ -40,7 +40,9 @@ CommandEnvironment build_environment(const EnvironmentInput& input, const Policy
       {"TMPDIR", "/tmp"},
       {"TERM", "dumb"},
       // The host's /etc/gitconfig is not shown; git need not look for it.
-      {"GIT_CONFIG_NOSYSTEM", "1"}};
+      {"GIT_CONFIG_NOSYSTEM", "1"},
+      // A new repository starts without hooks, which nobody may make in a workspace (names.cc).
+      {"GIT_TEMPLATE_DIR", ""}};
   CommandEnvironment out;
   for (const auto& [name, value] : input.host) {
     // Terminal settings are the host's to say, though the base has them too.

@@ -31,6 +31,7 @@ DeputyRules::DeputyRules(const Spec& spec, const Plan& plan)
     : names(writable_grants(spec)),
       writable(writable_grants(spec)),
       shown{"/usr", "/tmp", "/dev", "/proc"},
+      home(spec.policy.home),
       hidden(spec.policy.hidden),
       second_layer(plan.landlock_handled != 0),
       judge_names(!weakened::leaves_out(weakened::Layer::kNames)) {
@@ -45,7 +46,12 @@ bool DeputyRules::may_write(std::string_view path) const {
 }
 
 bool DeputyRules::is_shown(std::string_view path) const {
-  return any_holds(shown, path);
+  std::size_t depth = 0;
+  for (const std::string& directory : shown) {
+    if (is_at_or_below(path, directory)) depth = std::max(depth, directory.size());
+  }
+  // The private home can lie in what is shown.
+  return depth > 0 && (home.empty() || depth > home.size() || !is_at_or_below(path, home));
 }
 
 bool DeputyRules::is_hidden(std::string_view path) const {

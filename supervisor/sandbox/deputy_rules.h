@@ -17,6 +17,7 @@ struct DeputyRules {
   ProtectedNames names;
   std::vector<std::string> writable;  // at and below these a command may write
   std::vector<std::string> shown;     // what is not there is not there outside either
+  std::string home;                   // private
   std::vector<std::string> hidden;    // masked paths inside a grant
   bool second_layer = true;           // writing is checked by path, beside the mounts
   bool judge_names = true;

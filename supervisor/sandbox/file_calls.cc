@@ -234,6 +234,7 @@ Answer FileCalls::make_directory(const Notification& call, const Task& task, int
   ::umask(task.status().mask);
   const int error = error_of(::mkdirat(spot.directory.get(), spot.last.c_str(), mode));
   if (error == 0 && repository) git_.repository_made(spot.directory.get(), spot.last);
+  if (error == 0) return Answer::of(0);
   return result(task, "create", spot.real, view_.meant(path), error);
 }
 
@@ -259,6 +260,7 @@ Answer FileCalls::make_node(const Notification& call, const Task& task, int dirf
   }
   ::umask(task.status().mask);
   const int error = error_of(::mknodat(spot.directory.get(), spot.last.c_str(), mode, 0));
+  if (error == 0) return Answer::of(0);
   return result(task, "create", spot.real, view_.meant(path), error);
 }
 
@@ -281,6 +283,7 @@ Answer FileCalls::make_link(const Notification& call, const Task& task, std::uin
     return result(task, "create", spot.real, view_.meant(path), EACCES);
   }
   const int error = error_of(::symlinkat(text.c_str(), spot.directory.get(), spot.last.c_str()));
+  if (error == 0) return Answer::of(0);
   return result(task, "create", spot.real, view_.meant(path), error);
 }
 
@@ -301,12 +304,16 @@ Answer FileCalls::link(const Notification& call, const Task& task, int old_dirfd
   if (!listener_.valid(call)) return Answer::refused(EINTR);
   if (!by_descriptor) {
     Found found = view_.find(task, from, (flags & AT_SYMLINK_FOLLOW) != 0);
-    if (!found.file) return missing(task, "link", from, found.error);
+    if (!found.file) {
+      return missing(task, "link", from, found.error, view_.meant(from), view_.meant(path));
+    }
     file = std::move(found.file);
   }
   const Spot spot = view_.spot(task, path);
-  if (spot.error != 0) return missing(task, "create", path, spot.error);
   const std::string real = view_.real_path(file.get());
+  if (spot.error != 0) {
+    return missing(task, "link", path, spot.error, real, view_.meant(path));
+  }
   int refused = judge(task, "link", real, real, spot.real);
   if (refused == 0) refused = judge(task, "link", spot.real, real, spot.real);
   // A link to a link would bring one in.
@@ -336,9 +343,12 @@ Answer FileCalls::rename(const Notification& call, const Task& task, int old_dir
     return Answer::refused(EINVAL);
   }
   const Spot source = view_.spot(task, from);
-  if (source.error != 0) return missing(task, "rename", from, source.error);
   const Spot target = view_.spot(task, to);
-  if (target.error != 0) return missing(task, "create", to, target.error);
+  if (source.error != 0 || target.error != 0) {
+    const bool first = source.error != 0;
+    return missing(task, "rename", first ? from : to, first ? source.error : target.error,
+                   view_.meant(from), view_.meant(to));
+  }
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
   if (kind_of(target.real) == NameKind::kGitConfig && source.last == "config.lock" && flags == 0) {
     int error = 0;
@@ -360,6 +370,10 @@ Answer FileCalls::rename(const Notification& call, const Task& task, int old_dir
   const int error = error_of(
       static_cast<int>(::syscall(SYS_renameat2, source.directory.get(), source.last.c_str(),
                                  target.directory.get(), target.last.c_str(), flags)));
+  if (error == 0) return Answer::of(0);
+  if (error == ENOENT) {
+    return missing(task, "rename", from, error, view_.meant(from), view_.meant(to));
+  }
   return result(task, "rename", source.real, view_.meant(from), error, view_.meant(to));
 }
 
@@ -391,6 +405,7 @@ Answer FileCalls::remove(const Notification& call, const Task& task, int dirfd, 
   }
   const int error = error_of(::unlinkat(spot.directory.get(), spot.last.c_str(), flags));
   if (error == ENOENT) return missing(task, "delete", path, error);
+  if (error == 0) return Answer::of(0);
   return result(task, "delete", spot.real, view_.meant(path), error);
 }
 
@@ -412,6 +427,7 @@ Answer FileCalls::truncate(const Notification& call, const Task& task) {
   }
   const UniqueFd opened = view_.reopen(found.file.get(), O_WRONLY | O_NONBLOCK, 0);
   const int error = opened ? error_of(::ftruncate(opened.get(), length)) : errno;
+  if (error == 0) return Answer::of(0);
   return result(task, "write", real, view_.meant(path), error);
 }
 
@@ -446,15 +462,14 @@ Answer FileCalls::result(const Task& task, const char* operation, const std::str
 }
 
 // What is not shown: whether that is a refusal depends on what there is outside.
-Answer FileCalls::missing(const Task& task, const char* operation, const GivenPath& path,
-                          int error) {
+Answer FileCalls::missing(const Task& task, const char* operation, const GivenPath& path, int error,
+                          const std::string& target, const std::string& to) {
   const bool unseen = error == ENOENT || error == ENOTDIR || error == EACCES;
   if (unseen) {
     const std::string meant = view_.meant(path);
-    if (rules_.is_hidden(meant)) {
-      recorder_.add(task, operation, meant);
-    } else if (!rules_.is_shown(meant)) {
-      recorder_.add(task, operation, meant, {}, /*hidden=*/true);
+    const bool masked = rules_.is_hidden(meant);
+    if (masked || !rules_.is_shown(meant)) {
+      recorder_.add(task, operation, target.empty() ? meant : target, to, /*hidden=*/!masked);
     }
   }
   return Answer::refused(error);

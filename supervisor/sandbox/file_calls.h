@@ -51,7 +51,8 @@ class FileCalls {
   // The answer for a call that was carried out, with a record if the sandbox is why it failed.
   Answer result(const Task& task, const char* operation, const std::string& real,
                 const std::string& meant, int error, const std::string& to = {});
-  Answer missing(const Task& task, const char* operation, const GivenPath& path, int error);
+  Answer missing(const Task& task, const char* operation, const GivenPath& path, int error,
+                 const std::string& target = {}, const std::string& to = {});
 
   const DeputyRules& rules_;
   const PathView& view_;

@@ -10,7 +10,9 @@
 #include <set>
 
 #include "common/errors.h"
+#include "supervisor/sandbox/names.h"
 #include "supervisor/sandbox/steps.h"
+#include "supervisor/sandbox/weakened.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -69,6 +71,7 @@ class RootPlanner {
     plan_dev();
     plan_proc();
     plan_private_and_granted();
+    plan_kept();
     plan_hidden();
     plan_facade();
   }
@@ -248,6 +251,32 @@ class RootPlanner {
     step.device = path.device;
     step.inode = path.inode;
     return step;
+  }
+
+  // Files that run code later, at the top of what a command may write to. The deputy refuses all
+  // others by their names; a link cannot be mounted on, and is left to it, too.
+  void plan_kept() {
+    if (weakened::leaves_out(weakened::Layer::kNames)) return;
+    for (const JudgedPath& path : spec_.paths) {
+      if (path.access != Access::kReadWrite || !path.directory) continue;
+      for (const std::string_view name : protected_at_top()) {
+        struct stat status {};
+        const std::string relative = "/" + std::string(name);
+        if (::lstat((path.source + relative).c_str(), &status) != 0) continue;
+        if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) continue;
+        if (leads_through_link(path.source, name)) continue;
+        steps_.push_back(keep_step(path.target + relative));
+      }
+    }
+  }
+
+  // Whether ".git" of ".git/config" is a link.
+  static bool leads_through_link(const std::string& top, std::string_view name) {
+    const std::size_t slash = name.find('/');
+    if (slash == std::string_view::npos) return false;
+    struct stat status {};
+    const std::string directory = top + "/" + std::string(name.substr(0, slash));
+    return ::lstat(directory.c_str(), &status) != 0 || !S_ISDIR(status.st_mode);
   }
 
   // A protected path, and what it leads to if it is a link, wherever a grant shows one of them.

@@ -46,7 +46,7 @@ TEST_P(DeputyFiles, WorkAsWithoutIt) {
       "(set -C; echo x > c) 2>/dev/null || echo kept; ls");
   EXPECT_EQ(outcome.out, "640 c\n750 f/e\n640 f/e/b\none\ntwo\nt\nd/e/b\nfull\nkept\nc\nf\n")
       << outcome.text();
-  EXPECT_THAT(outcome.refusals(), IsEmpty());
+  EXPECT_THAT(outcome.told(), IsEmpty());
 }
 
 // In a pipe of the command's own: nobody else's may be opened again.
@@ -58,7 +58,7 @@ ln -s /dev/stdout log; echo log > log; cd /dev; echo rel > stdout; exec 7<>/dev/
   EXPECT_EQ(outcome.out,
             "out\nerr\nfd\nlog\nrel\n/bin/bash: line 4: /dev/tty: No such device or address\nend\n")
       << outcome.text();
-  EXPECT_THAT(outcome.refusals(), IsEmpty());
+  EXPECT_THAT(outcome.told(), IsEmpty());
 }
 
 TEST_P(DeputyFiles, WaitForTheReaderOfAFifo) {
@@ -107,9 +107,9 @@ TEST_P(DeputyFiles, RecordWritesToReadOnlyPlaces) {
                          shown + " .; ln -s a /x; echo y >> /usr/bin/ls; chmod u+s .; touch ok"});
   grant(trial, base_ + "/home/shown", Access::kReadOnly);
   const Outcome outcome = run(trial);
-  EXPECT_THAT(outcome.refusals(), ElementsAre("write " + shown, "create /usr/x", "create /etc/d",
-                                              "delete /etc/passwd", "delete " + shown, "create /x",
-                                              "write /usr/bin/ls", "system call fchmodat"))
+  EXPECT_THAT(outcome.told(), ElementsAre("write " + shown, "create /usr/x", "create /etc/d",
+                                          "delete /etc/passwd", "delete " + shown, "create /x",
+                                          "write /usr/bin/ls", "system call fchmodat"))
       << outcome.text();
 }
 
@@ -141,7 +141,7 @@ TEST_P(DeputyFiles, NamesThatRunCodeLaterAreNotMade) {
   for (const char* line : lines) {
     const Outcome outcome = shell(line);
     EXPECT_NE(outcome.exit, 0) << line << "\n" << outcome.text();
-    EXPECT_EQ(outcome.refused.size(), 1u) << line << "\n" << outcome.text();
+    EXPECT_EQ(outcome.told().size(), 1u) << line << "\n" << outcome.text();
     for (const char* name : {".git", "evil", "e", "x", "l", "f", "d/.git"}) {
       fs::remove_all(workspace_ + "/" + name);
     }
@@ -162,7 +162,7 @@ TEST_P(DeputyFiles, NamesThatExistAreNotWritten) {
           "python3 -c 'import os; os.open(\"" + name + "\", os.O_RDONLY | os.O_TRUNC)'"}) {
       const Outcome outcome = shell(line);
       EXPECT_NE(outcome.exit, 0) << line << "\n" << outcome.text();
-      EXPECT_EQ(outcome.refused.size(), 1u) << line << "\n" << outcome.text();
+      EXPECT_EQ(outcome.told().size(), 1u) << line << "\n" << outcome.text();
       EXPECT_EQ(outside(name), "kept") << line;
       fs::remove(workspace_ + "/y");
     }
@@ -220,7 +220,7 @@ TEST_P(DeputyFiles, GitWorksInANewRepository) {
   EXPECT_EQ(outcome.out, "2\n2\nb\n2\ngitdir: " + workspace_ + "/repo/.git/worktrees/tree\n")
       << outcome.text();
   EXPECT_EQ(outcome.exit, 0) << outcome.text();
-  EXPECT_THAT(outcome.refusals(), IsEmpty()) << outcome.text();
+  EXPECT_THAT(outcome.told(), IsEmpty()) << outcome.text();
   EXPECT_FALSE(fs::exists(workspace_ + "/repo/.git/hooks"));
   EXPECT_THAT(outside("repo/.git/config"), HasSubstr("url = https://example.org/r.git"));
 }
@@ -232,9 +232,9 @@ TEST_P(DeputyFiles, GitConfigurationRunsNoProgram) {
         "credential.helper x", "gpg.program x", "core.pager x", "core.worktree /"}) {
     const Outcome outcome = git(std::string("git init -q repo; cd repo; git config ") + setting);
     EXPECT_NE(outcome.exit, 0) << setting;
-    ASSERT_EQ(outcome.refused.size(), 1u) << setting << outcome.text();
-    EXPECT_EQ(outcome.refused[0].operation, "rename");
-    EXPECT_THAT(outcome.refused[0].to, HasSubstr("repo/.git/config (")) << setting;
+    ASSERT_EQ(outcome.told().size(), 1u) << setting << outcome.text();
+    EXPECT_THAT(outcome.told()[0], HasSubstr("/repo/.git/config.lock -> ")) << setting;
+    EXPECT_THAT(outcome.told()[0], HasSubstr("/repo/.git/config (")) << setting;
     EXPECT_THAT(outside("repo/.git/config"), Not(HasSubstr("x"))) << setting;
     fs::remove_all(workspace_ + "/repo");
   }
@@ -258,7 +258,7 @@ TEST_P(DeputyFiles, GitWorksInARepositoryThatWasThere) {
           "|| true");
   EXPECT_EQ(outcome.out, "2\n") << outcome.text();
   EXPECT_EQ(outcome.exit, 0) << outcome.text();
-  EXPECT_EQ(outcome.refused.size(), 1u) << outcome.text();
+  EXPECT_EQ(outcome.told().size(), 1u) << outcome.text();
   EXPECT_EQ(outside(".git/config"), before);
 }
 

@@ -22,8 +22,8 @@ TEST_P(Deputy, RecordsARefusedSystemCallWithWhoMadeIt) {
       "libc = ctypes.CDLL(None, use_errno=True)\n"
       "for i in range(3): r = libc.ptrace(0, 0, 0, 0)\n"
       "print(r, os.strerror(ctypes.get_errno()), os.getpid())\n");
-  ASSERT_THAT(outcome.refusals(), ElementsAre("system call ptrace")) << outcome.text();
-  const Refusal& refusal = outcome.refused[0];
+  ASSERT_THAT(outcome.told(), ElementsAre("system call ptrace")) << outcome.text();
+  const Refusal& refusal = outcome.refused.back();
   EXPECT_EQ(refusal.program, "python3");
   EXPECT_EQ(refusal.count, 3u);
   EXPECT_EQ(refusal.command, refusal.pid);
@@ -37,7 +37,7 @@ TEST_P(Deputy, AnswersEachRefusedCallWithItsError) {
       "  try: socket.socket(family, kind)\n"
       "  except OSError as error: print(error.errno, end=' ')\n");
   EXPECT_EQ(outcome.out, "97 97 97 1 97 ") << outcome.text();
-  EXPECT_THAT(outcome.refusals(), ElementsAre("system call socket"));
+  EXPECT_THAT(outcome.told(), ElementsAre("system call socket"));
 }
 
 TEST_P(Deputy, RecordsNothingOfWhatProgramsProbe) {
@@ -50,7 +50,7 @@ TEST_P(Deputy, RecordsNothingOfWhatProgramsProbe) {
       "try: socket.getaddrinfo('example.org', 80)\n"
       "except OSError: pass\n");
   EXPECT_EQ(outcome.exit, 0) << outcome.text();
-  EXPECT_THAT(outcome.refusals(), IsEmpty());
+  EXPECT_THAT(outcome.told(), IsEmpty());
 }
 
 TEST_P(Deputy, IsNoProcessOfTheSandbox) {

@@ -83,11 +83,24 @@ std::string Outcome::text() const {
   return text + "stdout: " + out + "\nstderr: " + err;
 }
 
+namespace {
+
+std::string text_of(const Refusal& refusal) {
+  return refusal.operation + " " + refusal.target + (refusal.to.empty() ? "" : " -> " + refusal.to);
+}
+
+}  // namespace
+
 std::vector<std::string> Outcome::refusals() const {
   std::vector<std::string> texts;
+  for (const Refusal& refusal : refused) texts.push_back(text_of(refusal));
+  return texts;
+}
+
+std::vector<std::string> Outcome::told() const {
+  std::vector<std::string> texts;
   for (const Refusal& refusal : refused) {
-    texts.push_back(refusal.operation + " " + refusal.target +
-                    (refusal.to.empty() ? "" : " -> " + refusal.to));
+    if (!refusal.hidden) texts.push_back(text_of(refusal));
   }
   return texts;
 }

@@ -43,6 +43,8 @@ struct Outcome {
 
   // "write /etc/passwd" for each refusal, "rename /a -> /b" for those with two paths.
   std::vector<std::string> refusals() const;
+  // The same without what is hidden, of which the supervisor asks first whether it exists.
+  std::vector<std::string> told() const;
   std::string text() const;
 };
 
