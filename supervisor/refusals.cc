@@ -39,6 +39,14 @@ bool about_the_machine(const std::string& path) {
          inside(path, "/sys/kernel/mm");
 }
 
+// Settings of the sandbox's own processes (java's core dumps): /proc is read-only as a whole, and
+// says nothing of anybody else.
+bool about_itself(const std::string& path) {
+  constexpr std::string_view kProc = "/proc/";
+  return path.starts_with(kProc) && path.size() > kProc.size() && path[kProc.size()] >= '0' &&
+         path[kProc.size()] <= '9';
+}
+
 bool exists(const std::string& path) {
   struct stat status {};
   return !path.empty() && ::lstat(path.c_str(), &status) == 0;
@@ -47,7 +55,6 @@ bool exists(const std::string& path) {
 // The operation that would have worked outside on a file that is not shown; empty for none. One to
 // be made needs its directory, and one that is there would not have been made but written.
 std::string hidden_operation(const Refusal& refusal, const Policy& policy) {
-  if (about_the_machine(refusal.target)) return "";
   const std::string path = outside(refusal.target, policy);
   const bool creates = refusal.operation == "create";
   if (exists(path)) return creates ? "write" : refusal.operation;
@@ -79,6 +86,7 @@ void add_refusals(Json& payload, const std::vector<Refusal>& refused, std::uint6
   std::size_t size = 0;
   const FileRights rights(owner.uid, owner.gid, owner.privileged);
   for (const Refusal& refusal : refused) {
+    if (about_the_machine(refusal.target) || about_itself(refusal.target)) continue;
     const std::string operation =
         refusal.hidden ? hidden_operation(refusal, policy) : refusal.operation;
     if (operation.empty()) continue;

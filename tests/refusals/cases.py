@@ -273,8 +273,7 @@ GITS = [
     git("git-apply", "apply {home}/patch.diff", [read("{home}/patch.diff", "git")]),
     git("git-init-in-usr", "init -q /usr/{name}", [create("/usr/{name}", "git")]),
     git("git-hook", "status >/dev/null; echo x > .git/hooks/pre-commit", [create("{work}/.git/hooks/pre-commit", "sh")]),
-    git("git-new-repository-hook", "init -q new; echo x > new/.git/hooks/pre-commit",
-        [create("{work}/new/.git/hooks/pre-commit", "sh")]),
+    git("git-new-repository-hooks", "init -q new; mkdir new/.git/hooks", [create("{work}/new/.git/hooks", "mkdir")]),
     git("git-config-by-hand", "status >/dev/null; echo x >> .git/config", [write("{work}/.git/config", "sh")]),
 ]  # fmt: skip
 

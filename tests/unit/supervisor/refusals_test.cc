@@ -77,6 +77,11 @@ TEST_F(Refusals, LookWhereAGrantIsFromOutside) {
 TEST_F(Refusals, LeaveOutQuestionsAboutTheMachine) {
   EXPECT_EQ(told({hidden("read", "/sys/devices/system/cpu/online")}), Json({{"exit", 1}}));
   EXPECT_TRUE(told({hidden("list", "/sys/class")}).contains("refused"));
+  sandbox::Refusal refusal = hidden("write", "/proc/3/coredump_filter");
+  refusal.hidden = false;
+  EXPECT_EQ(told({refusal}), Json({{"exit", 1}}));
+  refusal.target = "/proc/sys/kernel/core_pattern";
+  EXPECT_TRUE(told({refusal}).contains("refused"));
 }
 
 TEST_F(Refusals, SayNothingWhenThereIsNothing) {
