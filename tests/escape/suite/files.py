@@ -243,7 +243,9 @@ technique("cgroup-files", 3, "the control groups of the host",
           impossible=lambda s: "" if os.path.exists("/sys/fs/cgroup/cgroup.procs")
           or any(os.path.exists(f"/sys/fs/cgroup/{n}/cgroup.procs") for n in ("memory", "pids"))
           else "no control groups are mounted here")  # fmt: skip
-technique("sysfs", 3, "the devices and settings of /sys", attack=program("list", lambda _: "/sys/kernel", lambda _: "/sys"))
+technique("sysfs", 3, "the devices and settings of /sys", attack=program("list", *[
+    lambda _, p=p: f"/sys/{p}" for p in ("class", "bus", "block", "dev", "devices/virtual", "devices/platform", "firmware", "module", "power", "fs/bpf", "kernel/debug",
+                                         "kernel/security", "kernel/slab", "kernel/tracing")]))  # fmt: skip
 
 # --- Rights that files carry.
 
