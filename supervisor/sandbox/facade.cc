@@ -22,7 +22,8 @@
 #include "supervisor/sandbox/facade_link.h"
 #include "supervisor/sandbox/facade_storage.h"
 #include "supervisor/sandbox/facade_tree.h"
-#include "supervisor/sandbox/facade_witness.h"
+#include "supervisor/sandbox/inquiries.h"
+#include "supervisor/sandbox/misses.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -65,7 +66,7 @@ class Session {
  public:
   Session(const Plan& plan, RefusalCounter& counter, UniqueFd link, int channel)
       : tree_(plan, plan.home_size / kBlockSize + 64),
-        witness_(tree_, !plan.exec_any),
+        scoped_(!plan.exec_any),
         counter_(counter),
         link_(std::move(link)),
         channel_(channel),
@@ -75,9 +76,12 @@ class Session {
 
   void run() {
     for (;;) {
-      pollfd events[3] = {
-          {kernel_.get(), POLLIN, 0}, {channel_, POLLIN, 0}, {link_.get(), POLLIN, 0}};
-      if (::poll(events, 3, -1) < 0) continue;
+      pollfd events[4] = {{kernel_.get(), POLLIN, 0},
+                          {channel_, POLLIN, 0},
+                          {link_.get(), POLLIN, 0},
+                          {inquiries_.fd(), POLLIN, 0}};
+      if (::poll(events, 4, -1) < 0) continue;
+      if (events[3].revents != 0) settle(inquiries_.take());
       if (events[0].revents != 0) serve_one();
       if (events[1].revents != 0 && !obey()) return;
       if (events[2].revents != 0) hear_init();
@@ -103,7 +107,7 @@ class Session {
     } else if (message.kind == FacadeMessage::kSeal && fds.size() == 3) {
       // Nothing that can be written to, the supervisor's log least of all.
       for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) ::dup2(fds[0].get(), fd);
-      witness_.look_through(std::move(fds[0]));
+      inquiries_.open(std::move(fds[0]));
       confine_facade(std::move(fds[1]), std::move(fds[2]), uid_, gid_);
       if (send_with_fds(link_.get(), {reinterpret_cast<const char*>(&message), sizeof message},
                         {}) < 0) {
@@ -331,7 +335,33 @@ class Session {
   void look_up(Request& request, Node& directory) {
     const std::string_view name = request.take_name();
     if (Node* const found = Tree::child(directory, name)) return reply_entry(*found);
-    record(witness_.missed(directory, name, static_cast<pid_t>(request.header->pid)));
+    if (!inquire(request, directory, name)) reply(-ENOENT);
+  }
+
+  // Of what a process of the sandbox did: 0 is one outside, 1 is PID 1, which builds the root.
+  // True: the answer comes with `settle`.
+  bool inquire(const Request& request, const Node& node, std::string_view name) {
+    const auto pid = static_cast<pid_t>(request.header->pid);
+    if (pid <= 1 || !inquiries_.possible()) return false;
+    auto inquiry = std::make_unique<Inquiry>();
+    inquiry->request = unique_;
+    inquiry->node = node.id;
+    inquiry->name = name;
+    inquiry->pid = pid;
+    inquiries_.ask(std::move(inquiry));
+    return true;
+  }
+
+  void settle(std::unique_ptr<Inquiry> inquiry) {
+    if (!inquiry) throw UserError("the witness has ended");
+    unique_ = inquiry->request;
+    const Node* const node = tree_.find(inquiry->node);
+    if (node == nullptr) return reply(-ESTALE);
+    if (node->mask) {
+      record(denied(tree_, *node, inquiry->evidence));
+      return reply_attributes(*node);
+    }
+    record(missed(tree_, scoped_, *node, inquiry->name, inquiry->evidence));
     reply(-ENOENT);
   }
 
@@ -452,8 +482,7 @@ class Session {
   // The kernel asks for those of a mask only when it denies a permission (fs/fuse/dir.c,
   // fuse_permission): what it was told holds for ever.
   void get_attributes(Request& request, const Node& node) {
-    if (node.mask) record(witness_.denied(node, static_cast<pid_t>(request.header->pid)));
-    reply_attributes(node);
+    if (!node.mask || !inquire(request, node, {})) reply_attributes(node);
   }
 
   void reply_attributes(const Node& node) {
@@ -554,7 +583,8 @@ class Session {
   }
 
   Tree tree_;
-  Witness witness_;
+  const bool scoped_;
+  Inquiries inquiries_;
   RefusalCounter& counter_;
   RefusalTable refusals_;
   UniqueFd kernel_;
@@ -573,6 +603,8 @@ class Session {
 
 void run_facade(const Plan& plan, RefusalCounter& counter, UniqueFd link, int channel) {
   Session(plan, counter, std::move(link), channel).run();
+  // At once: the witness may be at work.
+  ::_exit(0);
 }
 
 }  // namespace sharkcage::sandbox

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <iterator>
 #include <vector>
 
 #include "common/errors.h"
@@ -65,6 +66,12 @@ constexpr std::array kCalls = {
     SYS_tgkill,
     SYS_exit,
     SYS_exit_group,
+    // The witness's thread.
+    SYS_mprotect,
+    SYS_rseq,
+    SYS_set_robust_list,
+    SYS_sigaltstack,
+    SYS_sched_getaffinity,
 #ifdef SYS_poll
     SYS_poll,
 #endif
@@ -99,20 +106,30 @@ void keep_one_capability() {
   require(::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, "prctl");
 }
 
-// A list is enough here: the calls of most requests come first.
+// A list is enough here: the calls of most requests come first. Of new tasks only threads are
+// allowed, by the call whose flags are in a register; the C library takes it when clone3 is ENOSYS.
 void allow_calls() {
-  constexpr auto kSize = static_cast<std::uint8_t>(kCalls.size());
+  constexpr std::uint32_t kRefused = SECCOMP_RET_ERRNO | EPERM;
   std::vector<sock_filter> program = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 0, kSize + 1),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, kRefused),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
   };
-  for (std::size_t i = 0; i < kCalls.size(); ++i) {
-    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(kCalls[i]),
-                               static_cast<std::uint8_t>(kCalls.size() - i), 0));
+  for (const auto call : kCalls) {
+    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(call), 0, 1));
+    program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
   }
-  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
-  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_filter rest[] = {
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args)),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT(BPF_RET | BPF_K, kRefused),
+  };
+  program.insert(program.end(), std::begin(rest), std::end(rest));
   sock_fprog filter{};
   filter.len = static_cast<unsigned short>(program.size());
   filter.filter = program.data();

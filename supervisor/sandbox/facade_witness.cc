@@ -13,36 +13,16 @@
 #include <cstdlib>
 
 #include "supervisor/sandbox/path_calls.h"
+#include "supervisor/sandbox/refusals.h"
 
 namespace sharkcage::sandbox {
 namespace {
 
 constexpr std::size_t kMaxPath = 4096;  // PATH_MAX
 constexpr std::size_t kPage = 4096;
-constexpr int kMaxLinks = 40;
 // The task has just queued its request and is about to sleep on the other processor.
 constexpr int kMaxLooks = 200;
 constexpr pid_t kInit = 1;
-
-constexpr std::array<std::string_view, 9> kPrograms = {
-    "/usr/bin",   "/usr/sbin",        "/bin",    "/sbin", "/usr/local/bin", "/usr/local/sbin",
-    "/usr/games", "/usr/local/games", "/opt/bin"};
-
-bool leads_through(std::string_view path, std::string_view missing) {
-  return path.starts_with(missing) &&
-         (path.size() == missing.size() || path[missing.size()] == '/');
-}
-
-// A path's parts, last first: the next one is at the back.
-void push_parts(std::vector<std::string>& parts, std::string_view path) {
-  const std::size_t from = parts.size();
-  for (std::size_t start = 0; start < path.size();) {
-    const std::size_t end = std::min(path.find('/', start), path.size());
-    if (end > start) parts.emplace_back(path.substr(start, end - start));
-    start = end + 1;
-  }
-  std::reverse(parts.begin() + static_cast<std::ptrdiff_t>(from), parts.end());
-}
 
 // "Name:\tcat\n" and its kind.
 std::string value_of(std::string_view text, std::string_view key) {
@@ -117,119 +97,38 @@ std::string Witness::path_argument(pid_t pid, const Call& call, int dirfd, int p
   return base.starts_with('/') ? base + "/" + text : std::string();
 }
 
-// What `argument` means if its way leads through `missing`, else empty. Links are followed as far
-// as they are the facade's own; what is mounted is taken by its name.
-std::string Witness::through(const std::string& argument, const std::string& missing) const {
-  std::vector<std::string> parts;
-  push_parts(parts, argument);
-  std::string at;
-  for (int links = 0; !parts.empty();) {
-    const std::string part = std::move(parts.back());
-    parts.pop_back();
-    if (part == ".") continue;
-    if (part == "..") {
-      at.erase(std::min(at.rfind('/'), at.size()));
-      continue;
-    }
-    const std::string above = at;
-    at += "/" + part;
-    if (leads_through(at, missing)) {
-      for (; !parts.empty(); parts.pop_back()) {
-        if (parts.back() != ".") at += "/" + parts.back();
-      }
-      return at;
-    }
-    const Node* const node = tree_.at(at);
-    if (node == nullptr || !S_ISLNK(node->mode)) continue;
-    if (++links > kMaxLinks) return {};
-    at = node->text.starts_with('/') ? "" : above;
-    push_parts(parts, node->text);
-  }
-  return {};
-}
-
-bool Witness::is_program(const std::string& path) const {
-  const std::string_view directory = std::string_view(path).substr(0, path.rfind('/'));
-  return scoped_ && std::find(kPrograms.begin(), kPrograms.end(), directory) != kPrograms.end();
-}
-
 // proc_pid_status(5). The numbers are those of the sandbox: its /proc shows no others.
-Witness::Task Witness::task(pid_t pid) const {
-  Task task;
+void Witness::name_task(pid_t pid, Evidence& evidence) const {
   const std::string text = read_proc(pid, "status");
-  task.name = value_of(text, "Name:");
-  task.pid = std::atoi(value_of(text, "Tgid:").c_str());
-  task.session = std::atoi(value_of(text, "NSsid:").c_str());
+  evidence.pid = std::atoi(value_of(text, "Tgid:").c_str());
+  evidence.session = std::atoi(value_of(text, "NSsid:").c_str());
+  evidence.program = value_of(text, "Name:");
   // A thread can have a name of its own; the program's is its leader's.
-  if (task.pid > 0 && task.pid != pid) {
-    task.name = value_of(read_proc(task.pid, "status"), "Name:");
+  if (evidence.pid > 0 && evidence.pid != pid) {
+    evidence.program = value_of(read_proc(evidence.pid, "status"), "Name:");
   }
-  if (task.pid <= 0) task.pid = pid;
-  return task;
+  if (evidence.pid <= 0) evidence.pid = pid;
 }
 
-void Witness::look_through(UniqueFd proc) {
-  proc_ = std::move(proc);
-  our_name_ = task(kInit).name;
+Witness::Witness(UniqueFd proc) : proc_(std::move(proc)) {
+  Evidence init;
+  name_task(kInit, init);
+  our_name_ = init.program;
 }
 
-std::optional<Refusal> Witness::missed(const Node& directory, std::string_view name,
-                                       pid_t pid) const {
-  if (!proc_ || pid <= kInit) return std::nullopt;
-  const std::string missing = Tree::path_of(directory) + "/" + std::string(name);
-  const Task task = this->task(pid);
-  Refusal refusal = of(task);
-  refusal.hidden = true;
-  refusal.target = missing;
+Evidence Witness::look_at(pid_t pid) const {
+  Evidence evidence;
+  evidence.time_us = microseconds_since_1970();
+  name_task(pid, evidence);
   if (const auto call = call_of(pid)) {
-    const PathCall kind = path_call(call->number, call->arguments);
-    refusal.operation = kind.operation;
-    const std::string path = path_argument(pid, *call, kind.dirfd, kind.path);
-    const std::string to = path_argument(pid, *call, kind.to_dirfd, kind.to);
-    const std::string followed = through(path, missing);
-    const std::string followed_to = through(to, missing);
-    if (kind.makes && (kind.to < 0 ? followed : followed_to) == missing) {
-      if (directory.home) return std::nullopt;
-      refusal.hidden = false;  // nothing can be made here, whatever there is elsewhere
-    }
-    if (!followed.empty()) refusal.target = followed;
-    if (followed.empty() && !followed_to.empty()) refusal.target = path;
-    refusal.to = followed_to.empty() ? to : followed_to;
-  } else if (task.name == our_name_) {
-    // About to execute the command, and not to be looked into.
-    refusal.operation = "execute";
-    refusal.program = refusal.target.substr(refusal.target.rfind('/') + 1);
+    evidence.seen = true;
+    evidence.call = path_call(call->number, call->arguments);
+    evidence.path = path_argument(pid, *call, evidence.call.dirfd, evidence.call.path);
+    evidence.to = path_argument(pid, *call, evidence.call.to_dirfd, evidence.call.to);
+  } else {
+    evidence.ours = evidence.program == our_name_;
   }
-  if (is_program(refusal.target) &&
-      (refusal.operation == "stat" || refusal.operation == "access")) {
-    refusal.operation = "execute";
-  }
-  return refusal;
-}
-
-Refusal Witness::of(const Task& task) {
-  Refusal refusal;
-  refusal.operation = "read";
-  refusal.pid = task.pid;
-  refusal.program = task.name;
-  refusal.command = task.session;
-  refusal.first_us = microseconds_since_1970();
-  return refusal;
-}
-
-std::optional<Refusal> Witness::denied(const Node& mask, pid_t pid) const {
-  if (!proc_ || pid <= kInit) return std::nullopt;
-  Refusal refusal = of(task(pid));
-  refusal.target = mask.text;
-  if (const auto call = call_of(pid)) {
-    const PathCall kind = path_call(call->number, call->arguments);
-    const std::string path = through(path_argument(pid, *call, kind.dirfd, kind.path), mask.text);
-    refusal.operation = kind.operation;
-    if (!path.empty()) refusal.target = path;
-    // What lies there may be seen, not opened.
-    if (kind.operation == "stat" && refusal.target == mask.text) return std::nullopt;
-  }
-  return refusal;
+  return evidence;
 }
 
 }  // namespace sharkcage::sandbox

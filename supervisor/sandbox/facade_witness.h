@@ -10,53 +10,45 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "common/fd.h"
-#include "supervisor/sandbox/facade_tree.h"
-#include "supervisor/sandbox/refusals.h"
+#include "supervisor/sandbox/path_calls.h"
 
 namespace sharkcage::sandbox {
 
+struct Evidence {
+  std::int64_t time_us = 0;  // since 1970
+  pid_t pid = 0;             // of the process, inside
+  pid_t session = 0;
+  std::string program;  // its name (comm)
+  bool seen = false;    // its system call was: what follows is known
+  PathCall call;
+  std::string path, to;  // absolute inside, not followed; empty: there is none, or not readable
+  bool ours = false;     // a process of our own that is about to execute a command
+};
+
 class Witness {
  public:
-  // `scoped`: the policy names programs; what is missing in a directory of programs was then wanted
-  // for execution.
-  Witness(const Tree& tree, bool scoped) : tree_(tree), scoped_(scoped) {}
+  // `proc`: the sandbox's /proc.
+  explicit Witness(UniqueFd proc);
 
-  // The sandbox's /proc. Without it nothing can be told, and nothing is.
-  void look_through(UniqueFd proc);
-
-  // `name` is not in `directory`. Nothing when that refuses nothing: a name that is about to be
-  // made in the home, a process of our own.
-  std::optional<Refusal> missed(const Node& directory, std::string_view name, pid_t pid) const;
-  // Permission for `mask` was denied.
-  std::optional<Refusal> denied(const Node& mask, pid_t pid) const;
+  // May wait for a page of the task's memory, which the facade itself may have to bring: never
+  // called by the thread that serves.
+  Evidence look_at(pid_t pid) const;
 
  private:
   struct Call {
     long number = -1;
     std::uint64_t arguments[6] = {};
   };
-  struct Task {
-    pid_t pid = 0;  // of its process
-    pid_t session = 0;
-    std::string name;
-  };
   std::optional<Call> call_of(pid_t pid) const;
   std::string text_at(pid_t pid, std::uint64_t address) const;
   std::string path_argument(pid_t pid, const Call& call, int dirfd, int path) const;
-  std::string through(const std::string& argument, const std::string& missing) const;
-  Task task(pid_t pid) const;
-  static Refusal of(const Task& task);
+  void name_task(pid_t pid, Evidence& evidence) const;
   std::string read_proc(pid_t pid, const char* file) const;
   std::string link_in_proc(pid_t pid, const std::string& link) const;
-  bool is_program(const std::string& path) const;
 
-  const Tree& tree_;
-  const bool scoped_;
-  UniqueFd proc_;
+  const UniqueFd proc_;
   std::string our_name_;  // of PID 1, and of what it forks, until a command is executed
 };
 

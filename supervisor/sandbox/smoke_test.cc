@@ -27,6 +27,7 @@ constexpr std::size_t kMaxOutput = 64u << 10;
 constexpr const char* kScript = R"(
 while read -r key value; do echo "$key $value"; done < /proc/self/status
 for process in /proc/[0-9]*; do echo "Process: ${process#/proc/}"; done
+while read -r source place type rest; do [ "$place" != / ] || echo "Root: $type"; done < /proc/mounts
 while read -r name rest; do case $name in *:) echo "Interface: $name";; esac; done < /proc/net/dev
 : > "$1" && echo "Written: yes"
 )";
@@ -199,6 +200,16 @@ void report_files(const Scratch& scratch, const Identity& identity, Report& repo
              "Keep workspaces on a file system with id-mapped mounts (ext4, xfs, btrfs).");
 }
 
+void report_facade(Report& report) {
+  const bool served = report.first("Root") == "fuse";
+  report.add("missing files", served,
+             served ? "are recorded when a command asks for them"
+                    : "are not recorded when a command asks for them: /dev/fuse cannot be used",
+             "Load the module fuse, and let the supervisor's user open /dev/fuse (mode 0666, as "
+             "udev gives it).",
+             false);
+}
+
 void report_limits(const Result& result, Report& report) {
   std::string found;
   for (const std::string& name : result.controllers) found += (found.empty() ? "" : ", ") + name;
@@ -233,6 +244,7 @@ std::vector<Facility> smoke_test(Launcher& launcher, const Identity& identity,
   report.add("network", report.count("Interface") == 1 && result.listener, "lo alone");
   report_files(scratch, identity, report);
   report_landlock(report);
+  report_facade(report);
   report_limits(result, report);
   return report.take();
 }

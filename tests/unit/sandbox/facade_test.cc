@@ -151,5 +151,34 @@ TEST_P(Facade, TellsOfProtectedPathsInsideAGrant) {
   }
 }
 
+// The path of a look-up may lie in a page of the home that has to be fetched from the facade again.
+TEST_P(Facade, ServesWhileItLooksAtATask) {
+  const Outcome outcome = run(spec({"python3", "-c", R"(
+import ctypes, mmap, os, threading, time
+os.chdir(os.environ['HOME'])
+path = os.environ['HOME'].encode() + b'/.missing\0'
+with open('page', 'wb') as f: f.write(path.ljust(8192, b'\0'))
+f = open('page', 'r+b')
+m = mmap.mmap(f.fileno(), 8192)
+address = ctypes.addressof(ctypes.c_char.from_buffer(m))
+libc = ctypes.CDLL(None)
+stop = time.monotonic() + 1
+def drop():
+    while time.monotonic() < stop:
+        libc.madvise(ctypes.c_void_p(address), 8192, mmap.MADV_DONTNEED)
+        os.posix_fadvise(f.fileno(), 0, 8192, os.POSIX_FADV_DONTNEED)
+threads = [threading.Thread(target=drop) for _ in range(2)]
+for thread in threads: thread.start()
+tried = 0
+while time.monotonic() < stop:
+    assert libc.access(ctypes.c_void_p(address), 0) == -1
+    tried += 1
+for thread in threads: thread.join()
+print(tried)
+)"}));
+  EXPECT_EQ(outcome.exit, 0) << outcome.text();
+  EXPECT_THAT(outcome.refusals(), Contains("access " + home_ + "/.missing")) << outcome.text();
+}
+
 }  // namespace
 }  // namespace sharkcage::sandbox::testing
