@@ -37,6 +37,8 @@ namespace {
 // Why a call was ended (exec.exit of the protocol): by no fault and no wish of its own.
 constexpr const char* kSupervisor = "supervisor";
 
+// How long the processes of a sandbox may take to end when they are killed.
+constexpr int kEndPatienceMs = 5000;
 constexpr std::size_t kMaxSpec = 64u << 20;
 constexpr std::size_t kMaxOrder = 4096;
 std::uint64_t namespaces() {
@@ -273,7 +275,14 @@ class Monitor {
     if (reason_.empty()) reason_ = reason.empty() ? "killed" : reason;
     ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
     // Until it is gone, an end of file of another descriptor would be reported again and again.
+    wait_for_end();
+  }
+
+  // A task that waits for the facade's answer cannot be killed before it has one. Should the facade
+  // not give any, its end is the answer.
+  void wait_for_end() {
     pollfd gone{pidfd_.get(), POLLIN, 0};
+    if (::poll(&gone, 1, kEndPatienceMs) == 0) facade_.stop();
     while (::poll(&gone, 1, -1) < 0) continue;
   }
 
@@ -282,6 +291,7 @@ class Monitor {
   void end_init() {
     if (init_ <= 0) return;
     ::kill(init_, SIGKILL);
+    wait_for_end();
     int status = 0;
     while (::wait4(init_, &status, __WALL, &usage_) < 0 && errno == EINTR) continue;
     init_ = 0;
