@@ -26,6 +26,7 @@
 #include "supervisor/sandbox/recorder.h"
 #include "supervisor/sandbox/seccomp.h"
 #include "supervisor/sandbox/task.h"
+#include "supervisor/sandbox/watched_calls.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -61,6 +62,7 @@ class Deputy {
     if (!self_) throw_errno("open", "/proc/self/fd");
     view_.emplace(self_.get());
     files_.emplace(rules_, *view_, listener_, recorder_);
+    watched_.emplace(*view_, recorder_);
     // No terminal of the supervisor's: /dev/tty is the command's.
     ::setsid();
   }
@@ -156,6 +158,7 @@ class Deputy {
   Answer judge(const Notification& notification) {
     const Task task(proc_.get(), notification.tid);
     if (auto answer = files_->answer(notification, task)) return std::move(*answer);
+    if (auto answer = watched_->answer(notification, task)) return std::move(*answer);
     return refuse_call(notification, task);
   }
 
@@ -173,6 +176,7 @@ class Deputy {
   const DeputyRules rules_;
   std::optional<PathView> view_;
   std::optional<FileCalls> files_;
+  std::optional<WatchedCalls> watched_;
   const int channel_;
   std::vector<Notification> waiting_;
 };

@@ -111,6 +111,7 @@ void ask_about_namespaces(Program& asked) {
 // Calls that make, open for writing, move, link and delete files. Opening for reading, which is
 // most of all calls, is not among them. O_TMPFILE holds O_DIRECTORY: only its own bit tells.
 void ask_about_files(Program& asked) {
+  if (weakened::leaves_out(weakened::Layer::kRecording)) return;
   struct Open {
     const char* call;
     unsigned flags;
@@ -127,6 +128,20 @@ void ask_about_files(Program& asked) {
         "linkat", "symlink", "symlinkat", "unlink", "unlinkat", "rmdir", "truncate"}) {
     asked.ask(call);
   }
+}
+
+// What the kernel refuses on a read-only mount, or on one where nothing may be executed: asked to
+// be recorded only (watched_calls.h).
+void ask_about_watched(Program& asked, bool exec_any) {
+  if (weakened::leaves_out(weakened::Layer::kRecording)) return;
+  for (const char* call :
+       {"chmod", "fchmodat", "chown", "lchown", "fchownat", "utime", "utimes", "futimesat",
+        "utimensat", "setxattr", "lsetxattr", "removexattr", "lremovexattr"}) {
+    asked.ask(call);
+  }
+  if (exec_any) return;
+  asked.ask("execve");
+  asked.ask("execveat");
 }
 
 // Limits of another process, PID 1 for one, may be read and not set.
@@ -212,6 +227,7 @@ std::vector<sock_filter> build_filter(bool exec_any) {
   Program asked(SCMP_ACT_ALLOW);
   for (const char* name : kRefusedCalls) asked.ask(name);
   ask_about_files(asked);
+  ask_about_watched(asked, exec_any);
   ask_about_set_id_bits(asked);
   ask_about_namespaces(asked);
   ask_about_limits_of_others(asked);
