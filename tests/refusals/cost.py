@@ -195,6 +195,8 @@ def main(options):
     if not os.access(f"{options.bin}/{WEAKENED}", os.X_OK):
         sys.exit(f"tests/refusals/run: there is no {options.bin}/{WEAKENED}; build with -DSHARKCAGE_TESTS=ON")
     os.environ["PATH"] = PATH
+    if options.real_time:  # all that is started from here inherits it
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
     names = options.names or list(WORK)
     if set(names) - set(WORK):
         sys.exit("tests/refusals/run: --cost measures " + ", ".join(WORK))
