@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
@@ -12,17 +13,22 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "common/errors.h"
 #include "supervisor/sandbox/facade_confine.h"
 #include "supervisor/sandbox/facade_link.h"
+#include "supervisor/sandbox/facade_protocol.h"
 #include "supervisor/sandbox/facade_storage.h"
 #include "supervisor/sandbox/facade_tree.h"
-#include "supervisor/sandbox/inquiries.h"
+#include "supervisor/sandbox/facade_witness.h"
 #include "supervisor/sandbox/misses.h"
 
 namespace sharkcage::sandbox {
@@ -30,38 +36,24 @@ namespace {
 
 constexpr std::uint32_t kMaxWrite = 128u << 10;
 constexpr std::size_t kBufferSize = kMaxWrite + 4096;
-constexpr std::uint32_t kBlockSize = 4096;
 // Nothing changes here but through this file system, so what the kernel knows stays true. In
 // seconds: the kernel takes what does not fit its clock as "never".
 constexpr std::uint64_t kForever = 1u << 31;
 // How many requests may go before one that finds no room.
 constexpr int kMaxWaiting = 64;
 constexpr mode_t kSetId = S_ISUID | S_ISGID;
-// Nobody inside has this id, so it shows as "nobody", like the system's own files.
-constexpr std::uint32_t kSystemId = 0;
 
-struct Request {
-  const fuse_in_header* header;
-  std::string_view rest;
-
-  // The next fixed part. A shorter request is no request of the kernel.
-  template <typename Part>
-  const Part& take() {
-    if (rest.size() < sizeof(Part)) throw UserError("a request of the kernel is cut short");
-    const auto* part = reinterpret_cast<const Part*>(rest.data());
-    rest.remove_prefix(sizeof(Part));
-    return *part;
-  }
-
-  std::string_view take_name() {
-    const std::size_t end = rest.find('\0');
-    if (end == std::string_view::npos) throw UserError("a name in a request has no end");
-    const std::string_view name = rest.substr(0, end);
-    rest.remove_prefix(end + 1);
-    return name;
-  }
+// A look-up whose answer waits until the witness has looked at the task.
+struct Inquiry {
+  std::uint64_t request = 0;  // the kernel's number
+  std::uint64_t node = 0;     // the directory, or the mask
+  std::string name;           // that is missing in it; empty for a mask
+  pid_t pid = 0;              // of the thread
 };
 
+// Served by the thread that leads, which is one of two. When it has to look at a task, the other
+// one leads meanwhile: a path can lie in a page of a mapped file of the home, and to read it is
+// then a request to this very file system.
 class Session {
  public:
   Session(const Plan& plan, RefusalCounter& counter, UniqueFd link, int channel)
@@ -74,21 +66,52 @@ class Session {
         uid_(0),
         gid_(0) {}
 
-  void run() {
+  // Until the monitor ends.
+  void lead() {
+    std::unique_lock leading(leads_);
     for (;;) {
-      pollfd events[4] = {{kernel_.get(), POLLIN, 0},
-                          {channel_, POLLIN, 0},
-                          {link_.get(), POLLIN, 0},
-                          {inquiries_.fd(), POLLIN, 0}};
-      if (::poll(events, 4, -1) < 0) continue;
-      if (events[3].revents != 0) settle(inquiries_.take());
-      if (events[0].revents != 0) serve_one();
-      if (events[1].revents != 0 && !obey()) return;
-      if (events[2].revents != 0) hear_init();
+      pollfd events[3] = {
+          {kernel_.get(), POLLIN, 0}, {channel_, POLLIN, 0}, {link_.get(), POLLIN, 0}};
+      if (::poll(events, 3, -1) < 0) continue;
+      if (attend(events)) continue;
+      leading.unlock();
+      look();
+      leading.lock();
     }
   }
 
  private:
+  // False when this thread has to look at tasks, and the other one to lead.
+  bool attend(const pollfd (&events)[3]) {
+    const std::lock_guard lock(state_);
+    if (events[0].revents != 0) serve_one();
+    // At once: the other thread may be at work.
+    if (events[1].revents != 0 && !obey()) ::_exit(0);
+    if (events[2].revents != 0) hear_init();
+    if (inquiries_.empty() || looking_) return true;
+    looking_ = true;
+    if (!both_) {
+      // An arena of its own for the second thread would cost more than all it ever allocates.
+      ::mallopt(M_ARENA_MAX, 1);
+      std::thread(&Session::lead, this).detach();
+      both_ = true;
+    }
+    return false;
+  }
+
+  void look() {
+    std::unique_lock lock(state_);
+    while (!inquiries_.empty()) {
+      const Inquiry inquiry = std::move(inquiries_.front());
+      inquiries_.pop_front();
+      lock.unlock();
+      const Evidence evidence = witness_->look_at(inquiry.pid);
+      lock.lock();
+      settle(inquiry, evidence);
+    }
+    looking_ = false;
+  }
+
   // ---- PID 1 and the monitor
 
   void hear_init() {
@@ -107,7 +130,7 @@ class Session {
     } else if (message.kind == FacadeMessage::kSeal && fds.size() == 3) {
       // Nothing that can be written to, the supervisor's log least of all.
       for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) ::dup2(fds[0].get(), fd);
-      inquiries_.open(std::move(fds[0]));
+      witness_.emplace(std::move(fds[0]));
       confine_facade(std::move(fds[1]), std::move(fds[2]), uid_, gid_);
       if (send_with_fds(link_.get(), {reinterpret_cast<const char*>(&message), sizeof message},
                         {}) < 0) {
@@ -342,50 +365,21 @@ class Session {
   // True: the answer comes with `settle`.
   bool inquire(const Request& request, const Node& node, std::string_view name) {
     const auto pid = static_cast<pid_t>(request.header->pid);
-    if (pid <= 1 || !inquiries_.possible()) return false;
-    auto inquiry = std::make_unique<Inquiry>();
-    inquiry->request = unique_;
-    inquiry->node = node.id;
-    inquiry->name = name;
-    inquiry->pid = pid;
-    inquiries_.ask(std::move(inquiry));
+    if (pid <= 1 || !witness_) return false;
+    inquiries_.push_back({unique_, node.id, std::string(name), pid});
     return true;
   }
 
-  void settle(std::unique_ptr<Inquiry> inquiry) {
-    if (!inquiry) throw UserError("the witness has ended");
-    unique_ = inquiry->request;
-    const Node* const node = tree_.find(inquiry->node);
+  void settle(const Inquiry& inquiry, const Evidence& evidence) {
+    unique_ = inquiry.request;
+    const Node* const node = tree_.find(inquiry.node);
     if (node == nullptr) return reply(-ESTALE);
     if (node->mask) {
-      record(denied(tree_, *node, inquiry->evidence));
+      record(denied(tree_, *node, evidence));
       return reply_attributes(*node);
     }
-    record(missed(tree_, scoped_, *node, inquiry->name, inquiry->evidence));
+    record(missed(tree_, scoped_, *node, inquiry.name, evidence));
     reply(-ENOENT);
-  }
-
-  fuse_attr attributes_of(const Node& node) {
-    fuse_attr out{};
-    out.ino = node.id;
-    out.size = node.size;
-    const bool stored = S_ISREG(node.mode) && node.home && node.size > 0;
-    out.blocks = stored && storage_ ? storage_->blocks(node.id) : 0;
-    const auto set = [](std::int64_t time, auto& seconds, auto& nanoseconds) {
-      seconds = static_cast<std::uint64_t>(time / 1'000'000'000);
-      nanoseconds = static_cast<std::uint32_t>(time % 1'000'000'000);
-    };
-    set(node.accessed, out.atime, out.atimensec);
-    set(node.modified, out.mtime, out.mtimensec);
-    set(node.changed, out.ctime, out.ctimensec);
-    out.mode = node.mode;
-    out.nlink = node.links;
-    // A mask belongs to the user, too: where an owner is nobody, the kernel refuses to write
-    // without asking. It is on a read-only mount, so that nobody gives himself rights.
-    out.uid = node.home || node.mask ? uid_ : kSystemId;
-    out.gid = node.home || node.mask ? gid_ : kSystemId;
-    out.blksize = kBlockSize;
-    return out;
   }
 
   fuse_entry_out entry_of(Node& node) {
@@ -393,8 +387,13 @@ class Session {
     fuse_entry_out out{};
     out.nodeid = node.id;
     out.entry_valid = out.attr_valid = kForever;
-    out.attr = attributes_of(node);
+    out.attr = attributes_of(node, blocks_of(node), {uid_, gid_});
     return out;
+  }
+
+  std::uint64_t blocks_of(const Node& node) {
+    const bool stored = S_ISREG(node.mode) && node.home && node.size > 0;
+    return stored && storage_ ? storage_->blocks(node.id) : 0;
   }
 
   void reply_entry(Node& node) { reply_with(entry_of(node)); }
@@ -440,41 +439,21 @@ class Session {
 
   void read_directory(Request& request, Node& directory, bool plus) {
     const auto& in = request.take<fuse_read_in>();
-    const std::size_t room = std::min<std::size_t>(in.size, kMaxWrite);
+    EntryList list(std::min<std::size_t>(in.size, kMaxWrite), plus);
     std::uint64_t after = in.offset;
-    std::string out;
     for (; after < 2; ++after) {
-      if (!append(out, room, after == 0 ? "." : "..", directory, after + 1, plus, true)) break;
+      const char* const name = after == 0 ? "." : "..";
+      // The kernel takes no reference of these two.
+      if (!list.fits(name)) return reply(0, list.text());
+      list.add(name, directory, after + 1, {});
     }
-    if (after >= 2) {
-      const auto& in_order = directory.directory->in_order;
-      for (auto next = in_order.upper_bound(after); next != in_order.end(); ++next) {
-        Node& node = *Tree::child(directory, *next->second);
-        if (!append(out, room, *next->second, node, next->first, plus, false)) break;
-      }
+    const auto& in_order = directory.directory->in_order;
+    for (auto next = in_order.upper_bound(after); next != in_order.end(); ++next) {
+      Node& node = *Tree::child(directory, *next->second);
+      if (!list.fits(*next->second)) break;
+      list.add(*next->second, node, next->first, plus ? entry_of(node) : fuse_entry_out{});
     }
-    reply(0, out);
-  }
-
-  // False when it does not fit any more.
-  bool append(std::string& out, std::size_t room, std::string_view name, Node& node,
-              std::uint64_t order, bool plus, bool dots) {
-    const std::size_t head = plus ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
-    const std::size_t size = FUSE_DIRENT_ALIGN(head + name.size());
-    if (out.size() + size > room) return false;
-    fuse_direntplus entry{};
-    // The kernel takes no reference of "." and "..".
-    if (plus && !dots) entry.entry_out = entry_of(node);
-    entry.dirent.ino = node.id;
-    entry.dirent.off = order;
-    entry.dirent.namelen = static_cast<std::uint32_t>(name.size());
-    entry.dirent.type = (node.mode & S_IFMT) >> 12;
-    const char* begin =
-        plus ? reinterpret_cast<const char*>(&entry) : reinterpret_cast<const char*>(&entry.dirent);
-    out.append(begin, head);
-    out.append(name);
-    out.append(size - head - name.size(), '\0');
-    return true;
+    reply(0, list.text());
   }
 
   // ---- Attributes and content
@@ -488,7 +467,7 @@ class Session {
   void reply_attributes(const Node& node) {
     fuse_attr_out out{};
     out.attr_valid = kForever;
-    out.attr = attributes_of(node);
+    out.attr = attributes_of(node, blocks_of(node), {uid_, gid_});
     reply_with(out);
   }
 
@@ -582,9 +561,14 @@ class Session {
     reply_with(out);
   }
 
+  std::mutex leads_;  // before `state_`
+  std::mutex state_;  // all that follows
   Tree tree_;
   const bool scoped_;
-  Inquiries inquiries_;
+  std::optional<Witness> witness_;
+  std::deque<Inquiry> inquiries_;
+  bool looking_ = false;
+  bool both_ = false;  // the second thread runs
   RefusalCounter& counter_;
   RefusalTable refusals_;
   UniqueFd kernel_;
@@ -602,9 +586,7 @@ class Session {
 }  // namespace
 
 void run_facade(const Plan& plan, RefusalCounter& counter, UniqueFd link, int channel) {
-  Session(plan, counter, std::move(link), channel).run();
-  // At once: the witness may be at work.
-  ::_exit(0);
+  Session(plan, counter, std::move(link), channel).lead();
 }
 
 }  // namespace sharkcage::sandbox

@@ -15,8 +15,8 @@
 
 namespace sharkcage::sandbox {
 
-// Serves until the channel ends. `link` is the facade's end of the pair to PID 1. Throws
-// system_error, UserError for what can only be an attack or a defect.
+// Serves until the channel ends, and ends the process then. `link` is the facade's end of the pair
+// to PID 1. Throws system_error, UserError for what can only be an attack or a defect.
 void run_facade(const Plan& plan, RefusalCounter& counter, UniqueFd link, int channel);
 
 }  // namespace sharkcage::sandbox

@@ -66,7 +66,7 @@ constexpr std::array kCalls = {
     SYS_tgkill,
     SYS_exit,
     SYS_exit_group,
-    // The witness's thread.
+    // The second thread.
     SYS_mprotect,
     SYS_rseq,
     SYS_set_robust_list,

@@ -33,7 +33,7 @@ class Witness {
   explicit Witness(UniqueFd proc);
 
   // May wait for a page of the task's memory, which the facade itself may have to bring: never
-  // called by the thread that serves.
+  // called by the only thread that could.
   Evidence look_at(pid_t pid) const;
 
  private:
