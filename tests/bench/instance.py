@@ -7,8 +7,10 @@ import socket
 import sqlite3
 import subprocess
 import tempfile
+import time
 
 FIRST = "skill-0"
+SETTLED_SECONDS = 4
 MANIFEST = """{
   "name": "NAME", "version": "1.0.0", "description": "One of many skills, to measure with",
   "capabilities": [
@@ -141,3 +143,5 @@ class Instance:
         database.close()
         fill_log()
         self.start()
+        # A directory that has just changed is looked at anew in every call (capabilities/protection_watch.h).
+        time.sleep(SETTLED_SECONDS)
