@@ -38,11 +38,11 @@ audit::Record Call::record(std::string kind) const {
 
 std::shared_ptr<Call> Calls::create() {
   if (by_id_.size() >= kMaxCalls) {
-    const auto idle = std::find_if(order_.begin(), order_.end(), [this](const std::string& id) {
-      const CallState state = by_id_.at(id)->state;
+    const auto idle = std::find_if(order_.begin(), order_.end(), [this](const auto& entry) {
+      const CallState state = by_id_.at(entry.second)->state;
       return state != CallState::kRunning && state != CallState::kReturned;
     });
-    if (idle != order_.end()) forget(*by_id_.at(*idle));
+    if (idle != order_.end()) forget(*by_id_.at(idle->second));
   }
   auto call = std::make_shared<Call>();
   call->id = random_hex(kIdBytes);
@@ -52,7 +52,8 @@ std::shared_ptr<Call> Calls::create() {
                          .count();
   by_id_[call->id] = call;
   id_of_token_[sha256_hex(call->token)] = call->id;
-  order_.push_back(call->id);
+  call->number = ++last_number_;
+  order_.emplace(call->number, call->id);
   return call;
 }
 
@@ -78,13 +79,13 @@ void Calls::forget(const Call& call) {
   const std::string id = call.id;
   const std::string token = call.token;
   id_of_token_.erase(sha256_hex(token));
-  std::erase(order_, id);
+  order_.erase(call.number);
   by_id_.erase(id);
 }
 
 std::vector<std::shared_ptr<Call>> Calls::all() const {
   std::vector<std::shared_ptr<Call>> out;
-  for (const auto& id : order_) out.push_back(by_id_.at(id));
+  for (const auto& [number, id] : order_) out.push_back(by_id_.at(id));
   return out;
 }
 

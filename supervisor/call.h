@@ -47,6 +47,7 @@ struct Call {
   Policy policy;
   std::string policy_digest;  // of `policy`; empty as long as there is none
   std::int64_t started_ms = 0;  // steady clock
+  std::uint64_t number = 0;     // of `Calls`: later ones have higher ones
 
   // A record of this call with everything filled in that the call knows.
   audit::Record record(std::string kind) const;
@@ -72,7 +73,8 @@ class Calls {
  private:
   std::map<std::string, std::shared_ptr<Call>> by_id_;
   std::map<std::string, std::string> id_of_token_;  // keyed by the token's digest
-  std::deque<std::string> order_;
+  std::map<std::uint64_t, std::string> order_;  // ids by number
+  std::uint64_t last_number_ = 0;
   std::deque<std::string> finished_;
 };
 

@@ -82,6 +82,7 @@ Json described(const Refusal& refusal, const std::string& operation) {
 
 void add_refusals(Json& payload, const std::vector<Refusal>& refused, std::uint64_t more,
                   const Policy& policy, const Owner& owner) {
+  if (refused.empty() && more == 0) return;
   Json listed = Json::array();
   std::size_t size = 0;
   const FileRights rights(owner.uid, owner.gid, owner.privileged);

@@ -161,19 +161,24 @@ void Sandboxes::make_room() {
   kill(*oldest, kIdle);
 }
 
-// One like the one that was used, for the next call. What it shows is judged anew.
+// For the next calls like the one that was, as many as may be kept: calls come in a row, and the
+// next may come before one is complete. What they show is judged anew.
 void Sandboxes::prepare(const Basis& used) {
   if (closed_) return;
+  const auto is_prepared = [](const Entry& entry) {
+    return entry.kind == Kind::kPrepared && !entry.ending;
+  };
   try {
-    Basis basis = make_basis(used.policy, used.account, options_.skills_dir, options_.privileged);
-    if (prepared_for(basis) != entries_.end()) return;
-    const auto is_prepared = [](const Entry& entry) {
-      return entry.kind == Kind::kPrepared && !entry.ending;
-    };
-    if (std::count_if(entries_.begin(), entries_.end(), is_prepared) >= kMaxPrepared) {
-      kill(*std::find_if(entries_.begin(), entries_.end(), is_prepared), kReplaced);
+    const Basis basis =
+        make_basis(used.policy, used.account, options_.skills_dir, options_.privileged);
+    // Those of other policies that were used before make room, the oldest first.
+    for (Entry& entry : entries_) {
+      if (std::count_if(entries_.begin(), entries_.end(), is_prepared) < kMaxPrepared) break;
+      if (is_prepared(entry) && !entry.basis.allows_the_same(basis)) kill(entry, kReplaced);
     }
-    make(Kind::kPrepared, {}, std::move(basis));
+    while (std::count_if(entries_.begin(), entries_.end(), is_prepared) < kMaxPrepared) {
+      make(Kind::kPrepared, {}, basis);
+    }
     watch_time();
   } catch (const std::exception& error) {
     // The next call finds out by itself.

@@ -6,7 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include "common/errors.h"
@@ -21,57 +22,59 @@ constexpr const char* kKeeperLost =
     "the process that keeps the command was killed, by the sandbox's memory limit or from inside";
 // A keeper ends what belongs to its command within a second, or ends itself.
 constexpr std::chrono::milliseconds kEndPatience{1500};
+// Keepers that have no command; each holds some memory.
+constexpr std::size_t kMaxWaiting = 4;
 
 std::uint64_t microseconds(const timeval& time) {
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000u +
          static_cast<std::uint64_t>(time.tv_usec);
 }
 
-// More descriptors than `send_with_fds` sends in one message.
-bool send_run(int init, const InitOrder& order, const std::vector<int>& fds) {
-  iovec part{const_cast<InitOrder*>(&order), sizeof order};
-  alignas(cmsghdr) char control[CMSG_SPACE(kRunFds * sizeof(int))] = {};
-  const std::size_t bytes = fds.size() * sizeof(int);
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = CMSG_SPACE(bytes);
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(bytes);
-  std::memcpy(CMSG_DATA(header), fds.data(), bytes);
-  return ::sendmsg(init, &message, MSG_NOSIGNAL) == sizeof order;
+bool send_order(int channel, const InitOrder& order, std::span<const int> fds = {}) {
+  const std::string_view bytes(reinterpret_cast<const char*>(&order), sizeof order);
+  return send_with_fds(channel, bytes, fds) == sizeof order;
 }
 
 }  // namespace
 
-bool Commands::run(int init, const Json& order, std::vector<UniqueFd> fds) {
+bool Commands::run(const Json& order, const std::vector<UniqueFd>& fds) {
   Command command;
   command.id = order.value("id", std::uint64_t{0});
   command.last = order.value("last", false);
   // The image, and stdio unless there is a terminal.
   const bool complete = command.id != 0 && (fds.size() == 1 || fds.size() == 4);
   if (!complete || full_ || (command.last && any_) || find(command.id) != nullptr) return false;
-  auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
-  std::vector<int> numbers = {fds[0].get(), theirs.get()};
-  for (std::size_t i = 1; i < fds.size(); ++i) numbers.push_back(fds[i].get());
   const std::chrono::milliseconds wall(order.value("wall_ms", std::int64_t{0}));
-  command.channel = std::move(ours);
   command.started = Clock::now();
   if (wall.count() > 0) command.deadline = command.started + wall;
   any_ = true;
   full_ = command.last;
-  // A PID 1 that is gone is told by its pidfd.
-  send_run(init, {InitOrder::kRun, command.last ? 1 : 0}, numbers);
+  if (waiting_.empty()) waiting_.push_back(make_keeper(command.last));
+  command.channel = std::move(waiting_.back());
+  waiting_.pop_back();
+  std::vector<int> numbers;
+  for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
+  if (!send_order(command.channel.get(), {InitOrder::kRun, 0}, numbers)) {
+    // A command has killed the keeper that waited for this one.
+    command.channel = make_keeper(command.last);
+    send_order(command.channel.get(), {InitOrder::kRun, 0}, numbers);
+  }
   commands_.push_back(std::move(command));
   return true;
 }
 
+// A PID 1 that is gone is told by its pidfd.
+UniqueFd Commands::make_keeper(bool last) {
+  auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
+  const int fd = theirs.get();
+  send_order(init_, {InitOrder::kKeep, last ? 1 : 0}, std::span(&fd, 1));
+  return std::move(ours);
+}
+
 void Commands::signal(std::uint64_t id, int number) {
   Command* command = find(id);
-  if (command != nullptr && !command->returned) order(*command, {InitOrder::kSignal, number});
+  if (command != nullptr && !command->returned)
+    send_order(command->channel.get(), {InitOrder::kSignal, number});
 }
 
 void Commands::cancel(std::uint64_t id, const std::string& reason) {
@@ -81,7 +84,7 @@ void Commands::cancel(std::uint64_t id, const std::string& reason) {
   if (command->last) return hooks_.end_sandbox(command->reason);
   if (std::exchange(command->ending, true)) return;
   command->deadline = Clock::now() + kEndPatience;
-  order(*command, {InitOrder::kEnd, 0});
+  send_order(command->channel.get(), {InitOrder::kEnd, 0});
 }
 
 void Commands::add_to(std::vector<pollfd>& events) const {
@@ -143,6 +146,7 @@ Commands::Command* Commands::find(std::uint64_t id) {
 
 // False when its keeper has said nothing more.
 bool Commands::hear(Command& command) {
+  if (!command.channel) return false;
   InitReport report;
   std::vector<UniqueFd> fds;
   const ssize_t size = recv_with_fds(command.channel.get(), reinterpret_cast<char*>(&report),
@@ -175,6 +179,7 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
     case InitReport::kOver:
       command.over = true;
       command.deadline = Clock::time_point::max();
+      if (waiting_.size() < kMaxWaiting) waiting_.push_back(std::move(command.channel));
       hooks_.tell({{"event", "over"}, {"id", command.id}}, {});
       break;
     case InitReport::kFiltered:
@@ -236,11 +241,6 @@ void Commands::tell_failed(Command& command, InitReport& report) {
                {"errno", failed.error()},
                {"remedy", failed.remedy()}},
               {});
-}
-
-void Commands::order(Command& command, const InitOrder& order) {
-  // A keeper that is gone shows as end of file.
-  send_with_fds(command.channel.get(), {reinterpret_cast<const char*>(&order), sizeof order}, {});
 }
 
 // Without its keeper nobody knows which processes are the command's. PID 1 as keeper ends

@@ -34,8 +34,11 @@ class Commands {
 
   explicit Commands(Hooks hooks) : hooks_(std::move(hooks)) {}
 
-  // The order "run", for the PID 1 at the other end of `init`. False for one that is none.
-  bool run(int init, const Json& order, std::vector<UniqueFd> fds);
+  // Commands of the PID 1 at the other end of `init`, which must stay open.
+  void attach(int init) { init_ = init; }
+
+  // The order "run". False for one that is none.
+  bool run(const Json& order, const std::vector<UniqueFd>& fds);
   // To the command's process group. One that has returned is no error.
   void signal(std::uint64_t id, int number);
   // Ends the command and whatever comes from it.
@@ -77,10 +80,12 @@ class Commands {
   std::vector<UniqueFd> collect_refused(Command& command, Json& event);
   void tell_returned(Command& command, int status, std::uint64_t cpu_us, std::uint64_t max_rss);
   void tell_failed(Command& command, InitReport& report);
-  void order(Command& command, const InitOrder& order);
+  UniqueFd make_keeper(bool last);
   void lost(Command& command);
 
   const Hooks hooks_;
+  int init_ = -1;
+  std::vector<UniqueFd> waiting_;  // the channels of keepers that have no command
   std::list<Command> commands_;
   bool any_ = false;   // a command was ordered
   bool full_ = false;  // the last one was

@@ -164,19 +164,19 @@ class Init {
     int fds[kRunFds];
     std::size_t count = 0;
     if (!receive_order(channel_, order, fds, count)) ::_exit(1);
-    if (order.kind == InitOrder::kRun && count > kCommandFd) {
-      if (order.value != 0) Keeper(plan_, fds, count, children_, channel_).run();
-      start_keeper(fds, count);
+    if (order.kind == InitOrder::kKeep && count == 1) {
+      if (order.value != 0) Keeper(plan_, fds[0], children_, channel_).run();
+      start_keeper(fds[0]);
     }
     for (std::size_t i = 0; i < count; ++i) ::close(fds[i]);
   }
 
   // A copy of this process, so that no command of this sandbox can look into it either.
-  void start_keeper(const int (&fds)[kRunFds], std::size_t count) {
+  void start_keeper(int channel) {
     const pid_t keeper = ::fork();
     if (keeper == 0) {
       ::close(channel_);
-      Keeper(plan_, fds, count, children_, -1).run();
+      Keeper(plan_, channel, children_, -1).run();
     }
     if (keeper > 0) return;
     InitReport report;
@@ -184,7 +184,7 @@ class Init {
     report.what = InitReport::kCommand;
     report.error = errno;
     std::strcpy(report.text, "fork");
-    send_report(fds[kCommandFd], report);
+    send_report(channel, report);
   }
 
   [[noreturn]] void fail(InitReport::What what, const char* text) {

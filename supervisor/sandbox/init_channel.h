@@ -11,7 +11,8 @@ namespace sharkcage::sandbox {
 struct InitOrder {
   enum Kind : std::uint32_t {
     kBegin,   // to PID 1: the id maps are written
-    kRun,     // to PID 1: start a command; descriptors: see RunFd. `value` 1: PID 1 ends with it
+    kKeep,    // to PID 1: make a keeper (`value` 1: be it); descriptor: its channel
+    kRun,     // to a keeper that has no command: start one; descriptors: see RunFd
     kSignal,  // to a keeper: send signal `value` to the command's process group
     kEnd,     // to a keeper: end every process that comes from the command
   };
@@ -20,7 +21,7 @@ struct InitOrder {
 };
 
 // The descriptors of kRun. The three of stdio are absent with a terminal.
-enum RunFd : std::size_t { kImageFd, kCommandFd, kStdinFd, kStdoutFd, kStderrFd, kRunFds };
+enum RunFd : std::size_t { kImageFd, kStdinFd, kStdoutFd, kStderrFd, kRunFds };
 
 struct InitReport {
   enum Kind : std::uint32_t {
@@ -30,7 +31,7 @@ struct InitReport {
     kTerminal,  // descriptor: the master of the command's terminal
     kStarted,   // the command was executed, as process `value`
     kReturned,  // the command ended with wait status `value`
-    kOver,      // no process of the command is left, nor is its keeper
+    kOver,      // no process of the command is left; its keeper takes another one
   };
   // Fixed, so that the monitor can tell what a failure means (remedies).
   enum What : std::uint32_t {

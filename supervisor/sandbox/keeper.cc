@@ -62,30 +62,28 @@ void lower_limit(const RlimitRule& rule) {
 
 }  // namespace
 
-Keeper::Keeper(const Plan& plan, const int (&fds)[kRunFds], std::size_t count, int children,
-               int monitor)
-    : plan_(plan),
-      count_(count),
-      channel_(fds[kCommandFd]),
-      children_(children),
-      monitor_(monitor) {
-  std::memcpy(fds_, fds, sizeof fds_);
-}
-
 void Keeper::run() {
-  take_command();
   if (!alone() && ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
     fail(InitReport::kCommand, "PR_SET_CHILD_SUBREAPER");
   }
-  start();
-  serve();
+  for (;;) {
+    take_command();
+    start();
+    serve();
+  }
 }
 
 void Keeper::take_command() {
-  if (count_ < kStdinFd || !image_.map(fds_[kImageFd])) fail(InitReport::kCommand, "its image");
+  InitOrder order;
+  std::size_t count = 0;
+  // A signal or an end for the command before may have crossed the news that it is over.
+  do {
+    if (!receive_order(channel_, order, fds_, count)) ::_exit(1);
+  } while (order.kind != InitOrder::kRun);
+  if (count <= kImageFd || !image_.map(fds_[kImageFd])) fail(InitReport::kCommand, "its image");
   ::close(fds_[kImageFd]);
   if (image_.terminal()) open_terminal();
-  if (!image_.terminal() && count_ != kRunFds) {
+  if (!image_.terminal() && count != kRunFds) {
     errno = EBADF;
     fail(InitReport::kCommand, "standard input, output and error");
   }
@@ -200,42 +198,44 @@ void Keeper::explain(int error) {
 
 // Reaps, and carries out orders, until nothing is left.
 void Keeper::serve() {
-  for (;;) {
-    reap();
+  while (!reap()) {
     pollfd events[3] = {{channel_, POLLIN, 0}, {children_, POLLIN, 0}, {monitor_, POLLIN, 0}};
     if (::poll(events, 3, -1) < 0) continue;
     signalfd_siginfo info;
     if (events[1].revents != 0 && ::read(children_, &info, sizeof info) < 0) continue;
-    if (events[0].revents != 0) obey();
+    if (events[0].revents != 0 && obey()) return;
     // Nothing more is ordered of a PID 1 that keeps its last command: this is end of file.
     if (events[2].revents != 0) ::_exit(1);
   }
 }
 
-void Keeper::obey() {
+// True when nothing is left.
+bool Keeper::obey() {
   InitOrder order;
   int fds[kRunFds];
   std::size_t count = 0;
   if (!receive_order(channel_, order, fds, count)) ::_exit(1);
   for (std::size_t i = 0; i < count; ++i) ::close(fds[i]);
   if (order.kind == InitOrder::kSignal && leader_ > 0) ::kill(-leader_, order.value);
-  if (order.kind == InitOrder::kEnd) end_tree();
+  if (order.kind != InitOrder::kEnd) return false;
+  end_tree();
+  return true;
 }
 
-void Keeper::reap() {
+// True when nothing is left.
+bool Keeper::reap() {
   for (;;) {
     int status = 0;
     rusage usage{};
     const pid_t pid = ::wait4(-1, &status, WNOHANG | __WALL, &usage);
-    if (pid == 0) return;
-    if (pid < 0) {
-      InitReport report;
-      report.kind = InitReport::kOver;
-      tell(report);
-      ::_exit(0);
-    }
+    if (pid == 0) return false;
+    if (pid < 0) break;
     if (pid == leader_) returned(status, usage);
   }
+  InitReport report;
+  report.kind = InitReport::kOver;
+  tell(report);
+  return true;
 }
 
 void Keeper::returned(int status, const rusage& usage) {
@@ -260,7 +260,7 @@ void Keeper::end_tree() {
     pollfd ended{children_, POLLIN, 0};
     signalfd_siginfo info;
     if (::poll(&ended, 1, kEndRoundMs) > 0 && ::read(children_, &info, sizeof info) < 0) continue;
-    reap();
+    if (reap()) return;
   }
   ::_exit(1);
 }

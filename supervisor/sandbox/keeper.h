@@ -10,8 +10,6 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#include <cstddef>
-
 #include "supervisor/sandbox/command_image.h"
 #include "supervisor/sandbox/init_channel.h"
 #include "supervisor/sandbox/plan.h"
@@ -21,12 +19,13 @@ namespace sharkcage::sandbox {
 // Async-signal-safe, as PID 1 is.
 class Keeper {
  public:
-  // `fds`: see RunFd. `children`: a signalfd for SIGCHLD. `monitor`: PID 1's channel, when PID 1 is
-  // the keeper, else -1. SIGCHLD must be blocked.
-  Keeper(const Plan& plan, const int (&fds)[kRunFds], std::size_t count, int children, int monitor);
+  // `channel`: to the monitor. `children`: a signalfd for SIGCHLD. `monitor`: PID 1's own channel,
+  // when PID 1 is the keeper, else -1. SIGCHLD must be blocked.
+  Keeper(const Plan& plan, int channel, int children, int monitor)
+      : plan_(plan), channel_(channel), children_(children), monitor_(monitor) {}
 
-  // From the start of the command to the end of its last process, or of the command itself when
-  // PID 1 is the keeper. Ends this process.
+  // Waits for a command and keeps it from its start to the end of its last process, then waits for
+  // the next one. When PID 1 is the keeper, it ends with its command.
   [[noreturn]] void run();
 
  private:
@@ -38,18 +37,17 @@ class Keeper {
   [[noreturn]] void become_command();
   int execute();
   void explain(int error);
-  [[noreturn]] void serve();
-  void obey();
-  void reap();
+  void serve();
+  bool obey();
+  bool reap();
   void returned(int status, const rusage& usage);
-  [[noreturn]] void end_tree();
+  void end_tree();
   void kill_children();
   [[noreturn]] void fail(InitReport::What what, const char* text);
   void tell(const InitReport& report, int fd = -1);
 
   const Plan& plan_;
-  int fds_[kRunFds];
-  const std::size_t count_;
+  int fds_[kRunFds] = {-1, -1, -1, -1};
   const int channel_;
   const int children_;
   const int monitor_;

@@ -98,7 +98,7 @@ Event plain_event(const std::string& name, const Json& json, std::vector<UniqueF
   return event;
 }
 
-Event event_of(const std::string& text, std::vector<UniqueFd> fds) {
+Event event_of(std::string_view text, std::vector<UniqueFd> fds) {
   const Json json = Json::parse(text, nullptr, false);
   const std::string name = json.is_object() ? json.value("event", "") : "";
   Event event = name == "returned" ? returned_event(json, fds)
@@ -160,7 +160,8 @@ std::pair<UniqueFd, UniqueFd> make_control() {
 }
 
 std::optional<Event> receive_event(int control) {
-  std::string text(kMaxEvent, '\0');
+  // Kept: to zero a new one costs more than to read an event.
+  static thread_local std::vector<char> text(kMaxEvent);
   std::vector<UniqueFd> fds;
   ssize_t size = recv_with_fds(control, text.data(), text.size(), fds, MSG_DONTWAIT);
   // A monitor that ended with an order unread resets the connection. The error is told once, before
@@ -171,8 +172,7 @@ std::optional<Event> receive_event(int control) {
   if (size < 0 && errno == EAGAIN) return std::nullopt;
   if (size == 0) return Event{};
   if (size < 0) throw_errno("recvmsg", "an event of a sandbox");
-  text.resize(static_cast<std::size_t>(size));
-  return event_of(text, std::move(fds));
+  return event_of({text.data(), static_cast<std::size_t>(size)}, std::move(fds));
 }
 
 bool order_run(int control, const RunOrder& order, const Command& command,

@@ -166,6 +166,7 @@ class Monitor {
     init_ = init;
     pidfd_.reset(pidfd);
     channel_ = std::move(ours);
+    commands_.attach(channel_.get());
     facade_link_.reset();
     for (Step& step : plan_.steps) {
       if (step.detached >= 0) ::close(step.detached);
@@ -261,7 +262,7 @@ class Monitor {
     const std::string name = order.is_object() ? order.value("order", "") : "";
     const auto id = order.is_object() ? order.value("id", std::uint64_t{0}) : 0;
     if (name == "run") {
-      if (!commands_.run(channel_.get(), order, std::move(fds))) kill_init(kSupervisor);
+      if (!commands_.run(order, fds)) kill_init(kSupervisor);
     } else if (name == "signal") {
       commands_.signal(id, order.value("signal", 0));
     } else if (name == "cancel") {

@@ -72,8 +72,8 @@ TEST_F(Warm, CommandsShareProcessesLoopbackAndTmp) {
   EXPECT_EQ(sandboxes()[0].at("session"), "s");
   EXPECT_EQ(sandboxes()[0].at("skill"), "agent");
   EXPECT_EQ(sandboxes()[0].at("commands"), 0);
-  // PID 1, the keeper of the first command, the server.
-  EXPECT_EQ(sandboxes()[0].at("processes"), 3);
+  // PID 1, the keeper of the first command, the server, the keeper of the next, which waits.
+  EXPECT_EQ(sandboxes()[0].at("processes"), 4);
   EXPECT_THAT(instance_.sc({"status"}).out, HasSubstr("warm"));
 }
 
@@ -124,12 +124,13 @@ constexpr const char* kScatter =
 
 TEST_F(Warm, ACancelledCommandTakesItsWholeTreeAndNothingElse) {
   shell("s", kServe);
-  const auto before = sandboxes().at(0).at("processes").get<int>();
+  // And a keeper that has nothing left to keep.
+  const auto after = sandboxes().at(0).at("processes").get<int>() + 1;
   Process client = instance_.spawn("sc", {"run", "--session", "s", "--", "/bin/bash", "-c",
                                           std::string(kScatter) + "echo up; wait; sleep 100000"});
   client.wait_for("up");
   client.signal(SIGKILL);
-  wait_until([&] { return sandboxes().at(0).at("processes") == before; });
+  wait_until([&] { return sandboxes().at(0).at("processes") == after; });
   EXPECT_EQ(shell("s", kAsk).out, "hello from the server\n");
   EXPECT_EQ(sandboxes().size(), 1u);
 }
@@ -139,7 +140,7 @@ TEST_F(Warm, ATimeLimitTakesTheWholeTree) {
       instance_.sc({"run", "--session", "s", "--timeout", "300ms", "--", "/bin/bash", "-c",
                     std::string(kScatter) + "while :; do :; done"});
   EXPECT_EQ(output.status, 124) << output.err;
-  wait_until([&] { return sandboxes().at(0).at("processes") == 1; });
+  wait_until([&] { return sandboxes().at(0).at("processes") == 2; });
 }
 
 TEST_F(Warm, ACallLastsUntilItsLastProcessEnds) {
@@ -233,10 +234,10 @@ TEST_F(Warm, EndsWithTheSupervisor) {
 // A sandbox that was made ahead shows what was there then.
 TEST_F(Warm, APreparedSandboxIsUsedOnlyForWhatItWasMadeFrom) {
   instance_.run({"/bin/true"});
-  wait_until([&] { return sandboxes("prepared").size() == 1; });
+  wait_until([&] { return sandboxes("prepared").size() == 2; });
   EXPECT_EQ(instance_.run({"/bin/bash", "-c", "echo $$; echo made > file"}).out, "2\n");
   EXPECT_TRUE(std::filesystem::exists(instance_.workspace() + "/file"));
-  wait_until([&] { return sandboxes("prepared").size() == 1; });
+  wait_until([&] { return sandboxes("prepared").size() == 2; });
   std::filesystem::rename(instance_.workspace(), instance_.root() + "/moved");
   std::filesystem::create_directory(instance_.workspace());
   std::filesystem::permissions(instance_.workspace(), std::filesystem::perms::all);
