@@ -224,7 +224,7 @@ TEST_F(Warm, ACallAllowedOnceIsFresh) {
 }
 
 TEST_F(Warm, EndsWithTheSupervisor) {
-  shell("s", "(exec -a " + marker_ + " setsid sleep 100000 > /dev/null 2>&1 &)");
+  shell("s", "(setsid bash -c 'exec -a " + marker_ + " sleep 100000' > /dev/null 2>&1 &)");
   ASSERT_FALSE(processes_with(marker_).empty());
   const std::vector<pid_t> left = processes_with(marker_);
   instance_.kill();
@@ -250,7 +250,7 @@ class WarmLimits : public Warm {
 };
 
 TEST_F(WarmLimits, AnIdleSandboxEnds) {
-  shell("s", "(exec -a " + marker_ + " setsid sleep 100000 > /dev/null 2>&1 &)");
+  shell("s", "(setsid bash -c 'exec -a " + marker_ + " sleep 100000' > /dev/null 2>&1 &)");
   wait_until([&] { return sandboxes().empty(); });
   EXPECT_TRUE(processes_with(marker_).empty());
 }
