@@ -25,6 +25,7 @@
 #include "supervisor/sandbox/privileges.h"
 #include "supervisor/sandbox/recorder.h"
 #include "supervisor/sandbox/seccomp.h"
+#include "supervisor/sandbox/socket_calls.h"
 #include "supervisor/sandbox/task.h"
 #include "supervisor/sandbox/watched_calls.h"
 
@@ -63,6 +64,7 @@ class Deputy {
     view_.emplace(self_.get());
     files_.emplace(rules_, *view_, listener_, recorder_);
     watched_.emplace(*view_, recorder_);
+    sockets_.emplace(rules_, *view_, listener_, recorder_);
     // No terminal of the supervisor's: /dev/tty is the command's.
     ::setsid();
   }
@@ -87,7 +89,8 @@ class Deputy {
       const rlimit limit{rule.value, rule.value};
       if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) throw_errno("setrlimit");
     }
-    if (::chdir("/") != 0) throw_errno("chdir", "/");
+    // Where a descriptor has a name, which connect(2) needs for a Unix socket.
+    if (::fchdir(self_.get()) != 0) throw_errno("fchdir", "/proc/self/fd");
   }
 
   // Until the monitor ends, or ends us.
@@ -159,6 +162,7 @@ class Deputy {
     const Task task(proc_.get(), notification.tid);
     if (auto answer = files_->answer(notification, task)) return std::move(*answer);
     if (auto answer = watched_->answer(notification, task)) return std::move(*answer);
+    if (auto answer = sockets_->answer(notification, task)) return std::move(*answer);
     return refuse_call(notification, task);
   }
 
@@ -177,6 +181,7 @@ class Deputy {
   std::optional<PathView> view_;
   std::optional<FileCalls> files_;
   std::optional<WatchedCalls> watched_;
+  std::optional<SocketCalls> sockets_;
   const int channel_;
   std::vector<Notification> waiting_;
 };

@@ -34,10 +34,14 @@ DeputyRules::DeputyRules(const Spec& spec, const Plan& plan)
       home(spec.policy.home),
       hidden(spec.policy.hidden),
       second_layer(plan.landlock_handled != 0),
-      judge_names(!weakened::leaves_out(weakened::Layer::kNames)) {
+      judge_names(!weakened::leaves_out(weakened::Layer::kNames)),
+      judge_sockets(!weakened::leaves_out(weakened::Layer::kSockets)) {
   for (const char* own : {"/tmp", "/var/tmp", "/dev"}) writable.emplace_back(own);
   if (!spec.policy.home.empty()) writable.push_back(spec.policy.home);
-  for (const JudgedPath& path : spec.paths) shown.push_back(path.target);
+  for (const JudgedPath& path : spec.paths) {
+    shown.push_back(path.target);
+    if (path.socket) sockets.push_back(path.target);
+  }
 }
 
 bool DeputyRules::may_write(std::string_view path) const {

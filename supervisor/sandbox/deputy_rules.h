@@ -19,8 +19,10 @@ struct DeputyRules {
   std::vector<std::string> shown;     // what is not there is not there outside either
   std::string home;                   // private
   std::vector<std::string> hidden;    // masked paths inside a grant
+  std::vector<std::string> sockets;   // Unix sockets of the host that were granted
   bool second_layer = true;           // writing is checked by path, beside the mounts
   bool judge_names = true;
+  bool judge_sockets = true;
 
   bool may_write(std::string_view path) const;
   bool is_shown(std::string_view path) const;

@@ -210,8 +210,12 @@ JudgedPath judge_path(const std::string& source, const std::string& target, Acce
   if (!file) throw UserError(source + ": " + std::strerror(errno));
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) throw_errno("fstat", source);
-  if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
-    throw UserError(source + " is neither a directory nor a regular file");
+  // To connect to a socket is to write to it.
+  const bool socket = S_ISSOCK(status.st_mode) && access == Access::kReadWrite;
+  if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode) && !socket) {
+    throw UserError(source + (S_ISSOCK(status.st_mode)
+                                  ? " is a socket, which is granted for writing or not at all"
+                                  : " is neither a directory, a regular file nor a socket"));
   }
   JudgedPath path;
   path.source = source;
@@ -219,6 +223,7 @@ JudgedPath judge_path(const std::string& source, const std::string& target, Acce
   path.access = access;
   path.directory = S_ISDIR(status.st_mode);
   path.skill = skill;
+  path.socket = socket;
   path.device = status.st_dev;
   path.inode = status.st_ino;
   return path;

@@ -119,8 +119,8 @@ bool order_cancel(int control, std::uint64_t command, std::string_view reason);
 bool order_kill(int control, std::string_view reason);  // ends the sandbox at once
 
 // Opens `source` without following any symbolic link, and describes what was found. Throws
-// UserError naming the path when it does not exist, has a link in it, or is neither a directory nor
-// a file.
+// UserError naming the path when it does not exist, has a link in it, or is neither a directory,
+// a file nor, for writing, a socket.
 JudgedPath judge_path(const std::string& source, const std::string& target, Access access,
                       bool skill = false);
 

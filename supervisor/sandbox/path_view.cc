@@ -23,19 +23,6 @@ bool is_below(const std::string& path, std::string_view directory) {
          (path.size() == directory.size() || path[directory.size()] == '/');
 }
 
-// What is the caller's own in /proc, and in /dev by links to it.
-std::string without_self(const Task& task, const std::string& path) {
-  if (!path.starts_with("/dev/") && !path.starts_with("/proc/")) return path;
-  const auto own = [&] { return "/proc/" + std::to_string(task.status().pid); };
-  if (path == "/dev/stdin") return own() + "/fd/0";
-  if (path == "/dev/stdout") return own() + "/fd/1";
-  if (path == "/dev/stderr") return own() + "/fd/2";
-  if (is_below(path, "/dev/fd")) return own() + "/fd" + rest_after(path, "/dev/fd");
-  if (is_below(path, "/proc/self")) return own() + rest_after(path, "/proc/self");
-  if (is_below(path, "/proc/thread-self")) return own() + rest_after(path, "/proc/thread-self");
-  return path;
-}
-
 struct Split {
   std::string directory;  // "." if there is none
   std::string last;       // without slashes
@@ -74,6 +61,19 @@ int open_path(int at, const std::string& path, int flags) {
 
 int GivenPath::at() const {
   return base ? base.get() : AT_FDCWD;
+}
+
+// What is the caller's own in /proc, and in /dev by links to it.
+std::string PathView::without_self(const Task& task, const std::string& path) const {
+  if (!path.starts_with("/dev/") && !path.starts_with("/proc/")) return path;
+  const auto own = [&] { return "/proc/" + std::to_string(task.status().pid); };
+  if (path == "/dev/stdin") return own() + "/fd/0";
+  if (path == "/dev/stdout") return own() + "/fd/1";
+  if (path == "/dev/stderr") return own() + "/fd/2";
+  if (is_below(path, "/dev/fd")) return own() + "/fd" + rest_after(path, "/dev/fd");
+  if (is_below(path, "/proc/self")) return own() + rest_after(path, "/proc/self");
+  if (is_below(path, "/proc/thread-self")) return own() + rest_after(path, "/proc/thread-self");
+  return path;
 }
 
 GivenPath PathView::given(const Task& task, int dirfd, std::uint64_t address) const {

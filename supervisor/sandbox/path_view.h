@@ -55,6 +55,8 @@ class PathView {
   std::string real_path(int fd) const;
   // Opens the very file behind `fd`; -1 with errno.
   UniqueFd reopen(int fd, int flags, mode_t mode) const;
+  // `path`, with what is the task's own in /proc named by its number.
+  std::string without_self(const Task& task, const std::string& path) const;
   // A name for the file behind `fd`, relative to `self`, for calls that follow it.
   int self() const { return self_; }
 

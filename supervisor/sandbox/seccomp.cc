@@ -149,10 +149,10 @@ void ask_about_limits_of_others(Program& asked) {
   asked.ask("prlimit64", {{0, SCMP_CMP_NE, 0, 0}, {2, SCMP_CMP_NE, 0, 0}});
 }
 
-// Internet sockets only, TCP and UDP, and pairs of Unix streams. Anything else could load a module
-// of the kernel that nobody has looked at for years. A Unix socket of its own could reach a server
-// of the host through a directory that both see, past the proxy; a datagram pair could, too, since
-// its ends can be given another peer (unix(7)).
+// Internet sockets, TCP and UDP, and Unix streams and sequences of packets. Anything else could
+// load a module of the kernel that nobody has looked at for years. A Unix datagram can be sent to
+// an address that is in memory (sendmsg), where a filter cannot look, and what is bound and
+// connected is judged by the deputy.
 void ask_about_sockets(Program& asked) {
   static_assert(AF_UNIX == 1 && AF_INET == 2 && AF_INET6 == 10);
   struct Block {
@@ -171,7 +171,11 @@ void ask_about_sockets(Program& asked) {
     }
     asked.ask(call, {{2, SCMP_CMP_GT, IPPROTO_UDP, 0}});
   }
+  asked.ask("socket", {masked(0, kLow32, AF_UNIX), masked(1, 0xf, SOCK_DGRAM)});
   asked.ask("socketpair", {masked(1, 0xf, SOCK_DGRAM)});
+  asked.ask("bind");
+  asked.ask("connect");
+  asked.ask("sendto", {{4, SCMP_CMP_NE, 0, 0}});
 }
 
 // Terminals: no injected input (TIOCSTI), no console selection (TIOCLINUX), no console stolen
@@ -184,11 +188,10 @@ void ask_about_terminals(Program& asked) {
 }
 
 // What programs try without wanting it, so that nobody is told: resolvers ask for the kernel's
-// routes (netlink) and for a cache of names (Unix), runtimes for the interfaces. Of the requests
+// routes (netlink), runtimes for the interfaces. Of the requests
 // 0x8900 … 0x89ff only SIOCATMARK (0x8905) is left, which TCP urgent data needs.
 void refuse_quietly(Program& quiet) {
   quiet.refuse("socket", {masked(0, kLow32, AF_NETLINK)}, EAFNOSUPPORT);
-  quiet.refuse("socket", {masked(0, kLow32, AF_UNIX)}, EAFNOSUPPORT);
   struct Block {
     std::uint64_t mask, value;
   };

@@ -14,6 +14,7 @@ Json path_to_json(const JudgedPath& path) {
           {"write", path.access == Access::kReadWrite},
           {"directory", path.directory},
           {"skill", path.skill},
+          {"socket", path.socket},
           {"device", path.device},
           {"inode", path.inode}};
 }
@@ -25,6 +26,7 @@ JudgedPath path_from_json(const Json& value) {
   path.access = value.at("write").get<bool>() ? Access::kReadWrite : Access::kReadOnly;
   value.at("directory").get_to(path.directory);
   value.at("skill").get_to(path.skill);
+  value.at("socket").get_to(path.socket);
   value.at("device").get_to(path.device);
   value.at("inode").get_to(path.inode);
   return path;

@@ -42,7 +42,8 @@ struct JudgedPath {
   std::string target;  // inside
   Access access = Access::kReadOnly;
   bool directory = true;
-  bool skill = false;  // approved content of a skill: executable in every policy
+  bool skill = false;   // approved content of a skill: executable in every policy
+  bool socket = false;  // a Unix socket, which a command may connect to
   dev_t device = 0;
   ino_t inode = 0;
 };

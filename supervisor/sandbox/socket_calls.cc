@@ -1,0 +1,259 @@
+#include "supervisor/sandbox/socket_calls.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#include "common/errors.h"
+
+namespace sharkcage::sandbox {
+namespace {
+
+// Descriptors that are held for bound sockets. The oldest are forgotten, and no longer reached.
+constexpr std::size_t kMaxBound = 512;
+constexpr std::size_t kPathOffset = offsetof(sockaddr_un, sun_path);
+
+int domain_of(int socket) {
+  int domain = -1;
+  socklen_t size = sizeof domain;
+  return ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 ? domain : -1;
+}
+
+// Asked by the C library for every user's name; nobody misses its answer.
+bool is_innocent(const std::string& path) {
+  return path.ends_with("/nscd/socket");
+}
+
+bool is_inside(const in_addr& address) {
+  const std::uint32_t number = ntohl(address.s_addr);
+  return number == INADDR_ANY || (number >> 24) == IN_LOOPBACKNET;
+}
+
+bool is_inside(const in6_addr& address) {
+  if (IN6_IS_ADDR_V4MAPPED(&address)) {
+    in_addr mapped{};
+    std::memcpy(&mapped, address.s6_addr + 12, sizeof mapped);
+    return is_inside(mapped);
+  }
+  return IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_UNSPECIFIED(&address);
+}
+
+// The socket does not block while this lives, whatever the command has set. Its flags are those of
+// the command's descriptor.
+class NonBlocking {
+ public:
+  explicit NonBlocking(int socket) : socket_(socket), flags_(::fcntl(socket, F_GETFL)) {
+    if (blocks()) ::fcntl(socket_, F_SETFL, flags_ | O_NONBLOCK);
+  }
+  ~NonBlocking() {
+    if (blocks()) ::fcntl(socket_, F_SETFL, flags_);
+  }
+  NonBlocking(const NonBlocking&) = delete;
+  NonBlocking& operator=(const NonBlocking&) = delete;
+  bool blocks() const { return flags_ >= 0 && (flags_ & O_NONBLOCK) == 0; }
+
+ private:
+  int socket_;
+  int flags_;
+};
+
+}  // namespace
+
+std::string SocketCalls::Address::unix_path() const {
+  if (size <= kPathOffset) return {};
+  const char* text = reinterpret_cast<const char*>(&bytes) + kPathOffset;
+  return std::string(text, ::strnlen(text, size - kPathOffset));
+}
+
+std::string SocketCalls::Address::abstract() const {
+  const char* text = reinterpret_cast<const char*>(&bytes) + kPathOffset;
+  const std::size_t length = size > kPathOffset + 1 ? size - kPathOffset - 1 : 0;
+  std::string name = "@" + std::string(text + 1, length);
+  std::replace(name.begin(), name.end(), '\0', '@');
+  return name;
+}
+
+std::optional<Answer> SocketCalls::answer(const Notification& call, const Task& task) {
+  if (call.call == SYS_bind) return bind(call, task);
+  if (call.call == SYS_connect) return connect(call, task);
+  if (call.call != SYS_sendto) return std::nullopt;
+  // Stream sockets take no address, and there are no Unix datagrams: nothing is decided here.
+  Address address;
+  if (copy_address(task, call.args[4], call.args[5], address) == 0 && listener_.valid(call)) {
+    record_if_outside(task, address);
+  }
+  return Answer::go_on();
+}
+
+int SocketCalls::copy_address(const Task& task, std::uint64_t from, std::uint64_t size,
+                              Address& address) {
+  const auto length = static_cast<int>(size);
+  if (length < 0 || static_cast<std::size_t>(length) > sizeof address.bytes) return EINVAL;
+  address.size = static_cast<socklen_t>(length);
+  return length == 0 ? 0 : task.read(from, &address.bytes, address.size);
+}
+
+Answer SocketCalls::bind(const Notification& call, const Task& task) {
+  Address address;
+  if (const int error = copy_address(task, call.args[1], call.args[2], address)) {
+    return Answer::refused(error);
+  }
+  const UniqueFd socket = task.descriptor(call.number(0));
+  if (!socket) return Answer::refused(EBADF);
+  if (!listener_.valid(call)) return Answer::refused(EINTR);
+  if (domain_of(socket.get()) == AF_UNIX) return bind_path(task, socket.get(), address);
+  const int result = ::bind(socket.get(), address.raw(), address.size);
+  return result == 0 ? Answer::of(0) : Answer::refused(errno);
+}
+
+Answer SocketCalls::connect(const Notification& call, const Task& task) {
+  Address address;
+  if (const int error = copy_address(task, call.args[1], call.args[2], address)) {
+    return Answer::refused(error);
+  }
+  const UniqueFd socket = task.descriptor(call.number(0));
+  if (!socket) return Answer::refused(EBADF);
+  if (!listener_.valid(call)) return Answer::refused(EINTR);
+  if (domain_of(socket.get()) == AF_UNIX) return connect_path(task, socket.get(), address);
+  Answer answer = connect_address(socket.get(), address);
+  if (answer.kind != Answer::Kind::kLater) record_if_outside(task, address);
+  return answer;
+}
+
+// A command that waits is answered when the connection stands: connect(2) then says so.
+Answer SocketCalls::connect_address(int socket, const Address& address) const {
+  const NonBlocking calm(socket);
+  if (::connect(socket, address.raw(), address.size) == 0) return Answer::of(0);
+  const int error = errno;
+  const bool under_way = error == EINPROGRESS || error == EALREADY || error == EAGAIN;
+  return calm.blocks() && under_way ? Answer::later() : Answer::refused(error);
+}
+
+GivenPath SocketCalls::given(const Task& task, const std::string& text) const {
+  GivenPath path;
+  path.text = view_.without_self(task, text);
+  if (!text.starts_with('/')) {
+    path.base = task.directory(AT_FDCWD);
+    if (!path.base) path.error = errno;
+  }
+  return path;
+}
+
+Answer SocketCalls::bind_path(const Task& task, int socket, const Address& address) {
+  if (address.family() != AF_UNIX) return Answer::refused(EINVAL);
+  const std::string text = address.unix_path();
+  if (text.empty()) {
+    // Abstract, by name or by the kernel's choice.
+    recorder_.add(task, "bind", address.abstract());
+    return Answer::refused(EACCES);
+  }
+  if (text.size() >= sizeof(sockaddr_un::sun_path)) return Answer::refused(EINVAL);
+  const GivenPath path = given(task, text);
+  if (path.error != 0) return Answer::refused(path.error);
+  const Spot spot = view_.spot(task, path);
+  if (spot.error != 0) return Answer::refused(spot.error);
+  const NameKind kind = rules_.judge_names ? rules_.names.kind_of(spot.real) : NameKind::kFree;
+  if ((kind != NameKind::kFree && kind != NameKind::kGitInside) || !rules_.may_write(spot.real)) {
+    recorder_.add(task, "bind", spot.real);
+    return Answer::refused(EACCES);
+  }
+  // By the same text, for getsockname(2). Nobody in the sandbox can exchange what it leads to: the
+  // names are changed here alone.
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  if (path.text.size() >= sizeof name.sun_path) return Answer::refused(ENAMETOOLONG);
+  std::memcpy(name.sun_path, path.text.data(), path.text.size());
+  if (path.base && ::fchdir(path.base.get()) != 0) return Answer::refused(errno);
+  ::umask(task.status().mask);
+  const auto size = static_cast<socklen_t>(kPathOffset + path.text.size() + 1);
+  const int error = ::bind(socket, reinterpret_cast<const sockaddr*>(&name), size) == 0 ? 0 : errno;
+  if (::fchdir(view_.self()) != 0) throw_errno("fchdir");
+  if (error != 0) return Answer::refused(error);
+  remember(spot.directory.get(), spot.last);
+  return Answer::of(0);
+}
+
+void SocketCalls::remember(int directory, const std::string& name) {
+  UniqueFd held(::openat(directory, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status {};
+  if (!held || ::fstat(held.get(), &status) != 0 || !S_ISSOCK(status.st_mode)) return;
+  bound_.push_back({status.st_dev, status.st_ino, std::move(held)});
+  if (bound_.size() > kMaxBound) bound_.pop_front();
+}
+
+Answer SocketCalls::connect_path(const Task& task, int socket, const Address& address) {
+  if (address.family() != AF_UNIX) return Answer::refused(EINVAL);
+  const std::string text = address.unix_path();
+  if (text.empty()) {
+    if (address.size <= kPathOffset) return Answer::refused(EINVAL);
+    recorder_.add(task, "connect", address.abstract());
+    return Answer::refused(ECONNREFUSED);
+  }
+  if (text.size() > sizeof(sockaddr_un::sun_path)) return Answer::refused(EINVAL);
+  const GivenPath path = given(task, text);
+  if (path.error != 0) return Answer::refused(path.error);
+  const Found found = view_.find(task, path, true);
+  if (!found.file) {
+    const std::string meant = view_.meant(path);
+    if (!rules_.is_shown(meant) && !is_innocent(meant)) {
+      recorder_.add(task, "connect", meant, {}, /*hidden=*/true);
+    }
+    return Answer::refused(found.error);
+  }
+  const std::string real = view_.real_path(found.file.get());
+  if (!is_reachable(found.file.get(), real)) {
+    recorder_.add(task, "connect", real);
+    return Answer::refused(EACCES);
+  }
+  // Through the descriptor that was looked at, in /proc/self/fd.
+  Address held;
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  const std::string number = std::to_string(found.file.get());
+  std::memcpy(name.sun_path, number.data(), number.size());
+  held.size = static_cast<socklen_t>(kPathOffset + number.size() + 1);
+  std::memcpy(&held.bytes, &name, held.size);
+  return connect_address(socket, held);
+}
+
+bool SocketCalls::is_reachable(int file, const std::string& real) const {
+  if (!rules_.judge_sockets) return true;
+  struct stat status {};
+  if (::fstat(file, &status) != 0) return false;
+  // The kernel says what it is: nothing that could be connected to.
+  if (!S_ISSOCK(status.st_mode)) return true;
+  const auto& granted = rules_.sockets;
+  return std::find(granted.begin(), granted.end(), real) != granted.end() ||
+         std::any_of(bound_.begin(), bound_.end(), [&](const Bound& bound) {
+           return bound.device == status.st_dev && bound.inode == status.st_ino;
+         });
+}
+
+void SocketCalls::record_if_outside(const Task& task, const Address& address) {
+  char text[INET6_ADDRSTRLEN] = {};
+  if (address.family() == AF_INET && address.size >= sizeof(sockaddr_in)) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, &address.bytes, sizeof v4);
+    if (is_inside(v4.sin_addr)) return;
+    ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+    recorder_.add(task, "connect", std::string(text) + ":" + std::to_string(ntohs(v4.sin_port)));
+  } else if (address.family() == AF_INET6 && address.size >= sizeof(sockaddr_in6)) {
+    sockaddr_in6 v6{};
+    std::memcpy(&v6, &address.bytes, sizeof v6);
+    if (is_inside(v6.sin6_addr)) return;
+    ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
+    recorder_.add(task, "connect",
+                  "[" + std::string(text) + "]:" + std::to_string(ntohs(v6.sin6_port)));
+  }
+}
+
+}  // namespace sharkcage::sandbox
