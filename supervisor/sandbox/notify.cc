@@ -79,15 +79,19 @@ void Listener::send(const Notification& notification, std::int64_t value, int er
   }
 }
 
-void Listener::give(const Notification& notification, int fd, bool close_on_exec) const {
+void Listener::give(const Notification& notification, UniqueFd fd, bool close_on_exec) const {
   seccomp_notif_addfd addition{};
   addition.id = notification.id;
-  addition.flags = SECCOMP_ADDFD_FLAG_SEND;
-  addition.srcfd = static_cast<std::uint32_t>(fd);
+  addition.srcfd = static_cast<std::uint32_t>(fd.get());
   addition.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
-  // EMFILE is the task's own limit, and its answer.
-  if (::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &addition) < 0 && errno != ENOENT) {
-    refuse(notification, errno);
+  // With SECCOMP_ADDFD_FLAG_SEND the task would go on before we can close ours.
+  const int number = ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &addition);
+  const int error = errno;
+  fd.reset();
+  if (number >= 0) {
+    answer(notification, number);
+  } else if (error != ENOENT) {
+    refuse(notification, error);  // EMFILE is the task's own limit, and its answer
   }
 }
 
