@@ -33,6 +33,18 @@ struct Attack {
   Attack(std::string_view name, void (*run)(Arguments));
 };
 
+// How often a race is tried: for some seconds, whatever one attempt costs.
+class Attempts {
+ public:
+  bool more();
+  // "not once in N attempts"
+  std::string in_vain() const;
+
+ private:
+  long count_ = 0;
+  long long end_ = 0;  // milliseconds of CLOCK_MONOTONIC
+};
+
 // New namespaces with every capability in them, as anybody may have who is allowed a user
 // namespace: CLONE_NEW… flags. What fails is left at that; the attack finds out.
 void gain_namespaces(int flags);

@@ -294,10 +294,11 @@ const Attack kLinkRace("link-race", [](Arguments arguments) {
     }
     ::_exit(0);
   }
-  for (int i = 0; i < 20'000; ++i) {
+  Attempts attempts;
+  while (attempts.more()) {
     if (!read_file("plain/secret").empty() && show_file("plain/secret")) return;
   }
-  stopped("nothing outside was reached in 20,000 attempts", 0);
+  stopped(attempts.in_vain(), 0);
 });
 
 // One of the calls that change or ask, with names out of a few, so that they meet each other.

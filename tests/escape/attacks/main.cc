@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <map>
 
 #include "tests/escape/attacks/attack.h"
@@ -60,6 +61,20 @@ std::string text_at(Arguments arguments, std::size_t index) {
 
 int number_at(Arguments arguments, std::size_t index) {
   return std::atoi(text_at(arguments, index).c_str());
+}
+
+bool Attempts::more() {
+  constexpr long long kTime = 3000;
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  const long long time = now.tv_sec * 1000ll + now.tv_nsec / 1'000'000;
+  if (end_ == 0) end_ = time + kTime;
+  ++count_;
+  return time < end_;
+}
+
+std::string Attempts::in_vain() const {
+  return "not once in " + std::to_string(count_) + " attempts";
 }
 
 void gain_namespaces(int flags) {

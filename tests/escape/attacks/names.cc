@@ -113,7 +113,8 @@ const Attack kNameRace("name-race", [](Arguments arguments) {
     });
   }
   bool made = false;
-  for (int i = 0; i < 4000 && !made; ++i) {
+  Attempts attempts;
+  while (!made && attempts.more()) {
     int done = 0;
     if (how == "open") ::close(::open(name.data(), O_WRONLY | O_CREAT, 0755));
     if (how == "mkdir") ::mkdir(name.data(), 0755);
@@ -131,7 +132,7 @@ const Attack kNameRace("name-race", [](Arguments arguments) {
   go = false;
   for (std::thread& writer : writers) writer.join();
   if (made) through("the name was exchanged while it was judged");
-  stopped("not once in 4,000 attempts", 0);
+  stopped(attempts.in_vain(), 0);
 });
 
 // Another process exchanges the directory on the way with a link into a protected one.
@@ -147,7 +148,8 @@ const Attack kParentRace("parent-race", [](Arguments arguments) {
     ::_exit(0);
   }
   bool made = false;
-  for (int i = 0; i < 5000 && !made; ++i) {
+  Attempts attempts;
+  while (!made && attempts.more()) {
     ::close(::open(("way/" + name).c_str(), O_WRONLY | O_CREAT, 0755));
     made = exists(protected_directory + "/" + name);
     ::unlink(("way/" + name).c_str());
@@ -155,7 +157,7 @@ const Attack kParentRace("parent-race", [](Arguments arguments) {
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   if (made) through("a file in " + protected_directory + " through an exchanged directory");
-  stopped("not once in 5,000 attempts", 0);
+  stopped(attempts.in_vain(), 0);
 });
 
 // Signals interrupt the system call while it is judged.
@@ -167,20 +169,22 @@ const Attack kInterrupted("interrupted-make", [](Arguments arguments) {
   const itimerval often{{0, 50}, {0, 50}};
   ::setitimer(ITIMER_REAL, &often, nullptr);
   bool made = false;
-  for (int i = 0; i < 3000 && !made; ++i) {
+  Attempts attempts;
+  while (!made && attempts.more()) {
     ::close(::open(path.c_str(), O_WRONLY | O_CREAT, 0755));
     made = exists(path);
   }
   const itimerval never{};
   ::setitimer(ITIMER_REAL, &never, nullptr);
   if (made) through("a call that was interrupted made " + path);
-  stopped("not once in 3,000 attempts", 0);
+  stopped(attempts.in_vain(), 0);
 });
 
 // The caller dies while its call is judged; what is answered then must reach nobody else.
 const Attack kDying("dying-make", [](Arguments arguments) {
   const std::string path = text_at(arguments, 0);
-  for (int i = 0; i < 300 && !exists(path); ++i) {
+  Attempts attempts;
+  for (int i = 0; !exists(path) && attempts.more(); ++i) {
     const pid_t child = ::fork();
     if (child == 0) {
       for (;;) ::close(::open(path.c_str(), O_WRONLY | O_CREAT, 0755));
@@ -190,7 +194,7 @@ const Attack kDying("dying-make", [](Arguments arguments) {
     ::waitpid(child, nullptr, 0);
   }
   if (exists(path)) through("a call whose caller died made " + path);
-  stopped("not once in 300 attempts", 0);
+  stopped(attempts.in_vain(), 0);
 });
 
 // Executes a program that nobody approved, in one of several ways.

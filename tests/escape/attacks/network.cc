@@ -19,7 +19,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <optional>
 #include <thread>
 
@@ -190,7 +189,8 @@ const Attack kAddressRace("address-race", [](Arguments arguments) {
       *last = ours.back();
     }
   });
-  for (int i = 0; i < 3000; ++i) {
+  Attempts attempts;
+  while (attempts.more()) {
     const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
     char text[64] = {};
     if (::connect(fd, address.get(), address.size) == 0) {
@@ -210,7 +210,7 @@ const Attack kAddressRace("address-race", [](Arguments arguments) {
   go = false;
   writer.join();
   ::unlink(ours.c_str());
-  stopped("no connection in 3,000 attempts", 0);
+  stopped(attempts.in_vain(), 0);
 });
 
 // For the suite, and to be attacked from another sandbox: answers with what the file says.
@@ -250,8 +250,8 @@ const Attack kSocketSwap("socket-swap", [](Arguments arguments) {
     ::_exit(0);
   }
   bool reached = false;
-  const std::time_t begin = std::time(nullptr);
-  for (int i = 0; !reached && (i < 3000 || std::time(nullptr) < begin + 5); ++i) {
+  Attempts attempts;
+  while (!reached && attempts.more()) {
     const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
     char text[64] = {};
     if (::connect(fd, address.get(), address.size) == 0) {
@@ -266,7 +266,7 @@ const Attack kSocketSwap("socket-swap", [](Arguments arguments) {
   }
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
-  if (!reached) stopped("no connection in 3,000 attempts", 0);
+  if (!reached) stopped(attempts.in_vain(), 0);
 });
 
 // What this network namespace has beside lo.

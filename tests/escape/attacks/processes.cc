@@ -149,6 +149,18 @@ const Attack kInspect("inspect", [](Arguments arguments) {
   stopped(process);
 });
 
+// The same for writing: whoever opens it for the attack may have more rights than the attack.
+const Attack kWriteInto("write-into", [](Arguments arguments) {
+  const std::string process = "/proc/" + text_at(arguments, 0) + "/";
+  for (const char* name : {"mem", "fd/0", "fd/1", "fd/2", "fd/3", "fd/4", "fd/5", "fd/6", "fd/7",
+                           "fd/8", "cwd/made", "root/made", "root/tmp/made", "oom_score_adj",
+                           "uid_map", "setgroups", "attr/current", "task/1/fd/0"}) {
+    const int file = ::open((process + name).c_str(), O_RDWR | O_CREAT | O_NONBLOCK, 0644);
+    if (file >= 0) through("opened " + process + name + " for writing");
+  }
+  stopped(process);
+});
+
 const Attack kLimitOfAnother("limit-of-another", [](Arguments arguments) {
   const rlimit limit{7, 7};
   if (::prlimit(number_at(arguments, 0), RLIMIT_NOFILE, &limit, nullptr) != 0) stopped("prlimit");

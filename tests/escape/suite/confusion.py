@@ -471,7 +471,7 @@ def protected_grant(scene, inside):
     """A directory that was approved becomes a link to credentials before the call."""
     place = scene.instance.home + "/granted-" + ("in" if inside else "out")
     target = scene.instance.home + "/.ssh"
-    scene.write("id_test", scene.secret, where=target)
+    scene.write(scene.technique.name, scene.secret, where=target)
     os.makedirs(place)
     name = scene.technique.name + ("-in" if inside else "-out")
     folder = scene.instance.write_skill(name, [{"capability": "system.files.read", "scope": [place], "reason": "read"},
@@ -481,10 +481,10 @@ def protected_grant(scene, inside):
     client.call("skill.approve", name=name, content_digest=added["skill"]["content_digest"])
     os.rmdir(place)
     os.symlink(target, place)
-    scene.at_end(lambda: (os.unlink(place), os.unlink(target + "/id_test")))
+    scene.at_end(lambda: (os.unlink(place), os.unlink(f"{target}/{scene.technique.name}")))
     if not inside:
-        return "read the key" if scene.secret in os.popen(f"cat {place}/id_test").read() else None
-    text = run(client, "exec.run", {"argv": ["cat", place + "/id_test"], "skill": name, "workdir": scene.workspace, "env": {},
+        return "read the key" if scene.secret in os.popen(f"cat {place}/{scene.technique.name}").read() else None
+    text = run(client, "exec.run", {"argv": ["cat", f"{place}/{scene.technique.name}"], "skill": name, "workdir": scene.workspace, "env": {},
                                     "workspace": {"path": scene.workspace, "access": "rw"}})  # fmt: skip
     if scene.secret in text:
         return "read the key"
@@ -499,7 +499,7 @@ def _(scene, inside):
     name = scene.technique.name + ("-in" if inside else "-out")
     scope = [scene.instance.home] if inside else [scene.instance.files]
     folder = scene.instance.write_skill(name, [{"capability": "system.files.read", "scope": scope, "reason": "read"}])
-    scene.write("id_test", scene.secret, where=scene.instance.home + "/.ssh")
+    scene.write(scene.technique.name, scene.secret, where=scene.instance.home + "/.ssh")
     client = connect(scene)
     added = client.call("skill.add", path=folder)
     client.call("skill.approve", name=name, content_digest=added["skill"]["content_digest"])
@@ -509,6 +509,6 @@ def _(scene, inside):
 @confused("protected-workspace", 5, "the person's keys as a workspace")
 def _(scene, inside):
     place = scene.instance.home + "/.ssh" if inside else scene.workspace
-    scene.write("id_test", "the-command-ran", where=place)
-    return ran(run(connect(scene), "exec.run", {"argv": ["cat", "id_test"], "workdir": place, "env": {},
+    scene.write(scene.technique.name, "the-command-ran", where=place)
+    return ran(run(connect(scene), "exec.run", {"argv": ["cat", scene.technique.name], "workdir": place, "env": {},
                                                 "workspace": {"path": place, "access": "ro"}}))  # fmt: skip

@@ -171,11 +171,78 @@ for how in ("open", "mkdir", "link", "symlink", "rename"):
 technique("name-race-of-threads", 13, "the same with eight threads that write", limit=60,
           attack=program("name-race", lambda _: "open", lambda _: ".enxrc", lambda _: ".envrc", lambda _: 8))  # fmt: skip
 technique("hook-race", 13, "a hook's name exchanged while it is judged",
-          prepare=lambda s: (repository(s), os.makedirs(s.workspace + "/.git/other")), limit=60,
-          attack=program("name-race", lambda _: "open", lambda _: ".git/other/abc", lambda _: ".git/hooks/abc"))  # fmt: skip
+          prepare=lambda s: (repository(s), os.makedirs(s.workspace + "/.git/hookz")), limit=60,
+          attack=program("name-race", lambda _: "open", lambda _: ".git/hookz/abc", lambda _: ".git/hooks/abc"))  # fmt: skip
 technique("parent-race", 13, "a directory exchanged for a link while a name below is judged", prepare=repository, limit=60,
           attack=program("parent-race", lambda _: ".git/hooks", lambda _: "post-checkout"))  # fmt: skip
 technique("interrupted-call", 13, "signals that interrupt the call while it is judged", limit=60,
           attack=program("interrupted-make", lambda _: ".envrc"))  # fmt: skip
 technique("dying-caller", 13, "callers that die while their call is judged", limit=60,
           attack=program("dying-make", lambda _: ".envrc"))  # fmt: skip
+
+
+# --- Repositories in directories below, which exist already: by name, without mounts.
+
+NESTED = "sub/dir/.git/hooks/post-merge"
+
+
+def nested(scene):
+    scene.work("sub/dir/.git/HEAD", "ref: refs/heads/main\n")
+    scene.work("sub/dir/.git/config", "[core]\n\tbare = false\n")
+    scene.work(NESTED, "#!/bin/sh\n", 0o755)
+
+
+def on_nested(name, what, text):
+    technique(f"nested-{name}", 3, f"a hook that exists in a directory below, {what}", prepare=nested,
+              observe=lambda s, r: says(NESTED, "evil")(s, r) or (None if s.read(f"{s.workspace}/{NESTED}") else "it is empty")
+              if os.path.exists(f"{s.workspace}/{NESTED}") else None,
+              attack=lambda s: ["sh", "-c", f"H={NESTED}\n{text}", "sh", s.program])  # fmt: skip
+
+
+on_nested("hook-appended", "appended to", 'echo evil >> "$H"')
+on_nested("hook-opened", "opened for both", 'echo evil 1<> "$H"')
+on_nested("hook-truncated", "cut off", ': > "$H"; truncate -s 0 "$H"')
+on_nested("hook-linked", "by another name of it", 'ln "$H" own; echo evil >> own; cp -l "$H" own2; echo evil >> own2')
+on_nested("hook-moved-away", "moved, written, moved back", 'mv "$H" own; echo evil >> own; mv own "$H"')
+on_nested("hook-directory-moved-away", "with its directory moved away and back",
+          'mv sub/dir/.git/hooks own; echo evil >> own/post-merge; mv own sub/dir/.git/hooks')  # fmt: skip
+on_nested("hook-repository-moved-away", "with its repository moved away and back",
+          'mv sub/dir/.git own; echo evil >> own/hooks/post-merge; mv own sub/dir/.git')  # fmt: skip
+on_nested("hook-with-parents-moved", "with the directories above it moved",
+          'mv sub other; echo evil >> other/dir/.git/hooks/post-merge; mv other sub')  # fmt: skip
+on_nested("hook-by-descriptor", "by a descriptor for reading, opened again",
+          'exec 5< "$H"; echo evil >> /proc/self/fd/5; echo evil >> /dev/fd/5; echo evil >> /proc/$$/fd/5')  # fmt: skip
+on_nested("hook-by-directory-descriptor", "by a descriptor of its directory",
+          'exec 5< sub/dir/.git/hooks; echo evil >> /proc/self/fd/5/post-merge; cd sub/dir/.git/hooks; echo evil >> post-merge')  # fmt: skip
+on_nested("hook-replaced", "replaced", 'echo evil > own; mv -f own "$H"; cp -f own "$H"; "$1" exchange own "$H"; ln -f own "$H"')
+on_nested("hook-deleted-and-made", "deleted and made anew", 'rm -f "$H"; echo evil > "$H"')
+
+# --- Configuration that is written in a way that only git understands.
+
+DISGUISED = {
+    "same-line": "[core] fsmonitor = ./evil\n", "capitals": "[CoRe]\n\tFSMonitor = ./evil\n",
+    "continued": "[core]\n\tbare = fal\\\nse\n\tfsmonitor = \\\n./evil\n", "after-comment": "; [user]\n[core] ; x\nfsmonitor=./evil\n",
+    "quoted": '[core]\n\tfsmonitor = "./evil"\n', "carriage-return": "[core]\r\n\tfsmonitor = ./evil\r\n",
+    "byte-order-mark": "\ufeff[core]\n\tfsmonitor = ./evil\n", "in-the-name": '[remote "a\\"]\n[b"]\n\turl = x\n[core]\n\tfsmonitor = ./evil\n',
+    "in-a-value": '[user]\n\tname = "a\\\n[core]\n"\n[core]\n\tfsmonitor = ./evil\n', "old-form": "[filter.X]\n\tclean = ./evil\n",
+    "conditional": '[includeIf "gitdir:/"]\n\tpath = ../evil.config\n', "empty-section": "[alias]st = !./evil\n",
+    "no-value": "[core]\n\thooksPath\n\thookspath = own\n", "protocol": '[remote "o"]\n\tvcs = evil\n\tuploadpack = ./evil\n',
+    "form-feed": "[core]\n\x0cfsmonitor = ./evil\n", "vertical-tab": "[core]\x0b\nfsmonitor = ./evil\n",
+    "long": "[user]\n\tname = " + "x" * 70000 + "\n[core]\n\tfsmonitor = ./evil\n", "nul": "[user]\n\tname = a\x00\n[core]\n\tfsmonitor = ./evil\n",
+}  # fmt: skip
+RUNS = ("fsmonitor", "hookspath", "clean", "path", "alias.", "vcs", "uploadpack", "evil")
+
+
+def git_reads(scene, _):
+    """What git itself finds in the file."""
+    path = scene.workspace + "/own/.git/config"
+    ran = subprocess.run(["git", "config", "--file", path, "--list"], capture_output=True, text=True, errors="replace", check=False)
+    found = [line for line in ran.stdout.lower().splitlines() if any(word in line for word in RUNS)]
+    return f"git reads {found[0][:60]}" if found else None
+
+
+for label, content in DISGUISED.items():
+    technique(f"config-{label}", 3, f"a program in the configuration of a new repository, {label.replace('-', ' ')}",
+              impossible=no_git, observe=git_reads,
+              prepare=lambda s, content=content: s.work("evil.lock", content),
+              attack=shell("git init -q own; cp evil.lock own/.git/config.lock; mv own/.git/config.lock own/.git/config; :"))  # fmt: skip

@@ -45,6 +45,8 @@ def first_process(scene):
 
 technique("inspect-first-process", 3, "memory, files and program of the sandbox's first process",
           prepare=first_process, attack=program("inspect"))  # fmt: skip
+technique("write-first-process", 4, "the same, opened for writing by whoever carries that out", prepare=first_process,
+          attack=program("write-into"))  # fmt: skip
 technique("trace-first-process", 3, "the sandbox's first process, traced", prepare=first_process,
           attack=program("ptrace"))  # fmt: skip
 
@@ -84,7 +86,7 @@ def still_there(scene, _):
     end = time.monotonic() + 2
     while time.monotonic() < end and not os.path.exists(path):
         time.sleep(0.01)
-    end = time.monotonic() + 3
+    end = time.monotonic() + (3 if scene.inside else 0.1)
     grows = True
     while grows and time.monotonic() < end:
         before = len(scene.read(path))

@@ -23,10 +23,10 @@ for kind, what in (("private", "memory of its own"), ("shared", "shared memory")
 for place in ("/tmp", "/dev/shm"):
     bound(f"fill{place.replace('/', '-')}", f"16 MiB in {place}", "fill", lambda _, place=place: place, lambda _: 16,
           impossible=lambda s: "")  # fmt: skip
-bound("many-files", "20,000 files in /tmp", "many-files", lambda _: "/tmp", lambda _: 20000)
+bound("many-files", "5,000 files in /tmp", "many-files", lambda _: "/tmp", lambda _: 5000)
 bound("flood", "16 MiB of output", "flood", lambda _: 16, endings=(137, 141, 124), killed=True,
       observe=lambda s, r: "all of it came" if "flooded" in r.text else None)  # fmt: skip
-bound("deaf", "every signal ignored, for longer than the call may take", "deaf", lambda _: 9, endings=(124, 137),
+bound("deaf", "every signal ignored, for longer than the call may take", "deaf", lambda _: 7, endings=(124, 137),
       killed=True, limit=15)  # fmt: skip
 
 
@@ -69,10 +69,10 @@ def storm(place):
     def trial(scene, inside):
         """Whoever serves the place must go on: outside the kernel, inside the facade as well."""
         where = scene.outside if not inside else place or "$HOME"
-        argv = ["sh", "-c", f'./attack storm "{where}" 4000']
+        argv = ["sh", "-c", f'./attack storm "{where}" 2500']
         if not inside:
             ran = subprocess.run(argv, cwd=scene.workspace, capture_output=True, text=True, timeout=60, check=False)
-            return "sixteen thousand operations" if "weathered" in ran.stdout else None
+            return "ten thousand operations" if "weathered" in ran.stdout else None
         ran = scene.instance.sc("run", "--workspace", scene.workspace, "--", *argv, check=False)
         if "weathered" not in ran.stdout:
             return f"the sandbox did not go on: {(ran.stdout + ran.stderr).strip()[-200:]}"
