@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -197,7 +198,7 @@ Answer FileCalls::open_new(const Task& task, const GivenPath& path, Found& found
     if (ignored) return Answer::descriptor(std::move(ignored), (flags & O_CLOEXEC) != 0);
     if (error != EACCES) return Answer::refused(error);
   }
-  if (const int refused = judge(task, "create", spot.real, spot.real)) {
+  if (const int refused = judge_new(task, "create", spot, spot.real)) {
     return Answer::refused(refused);
   }
   if (outside_of_writable(spot.real, spot.directory.get())) {
@@ -222,9 +223,10 @@ Answer FileCalls::make_directory(const Notification& call, const Task& task, int
   }
   const Spot spot = view_.spot(task, path);
   if (spot.error != 0) return missing(task, "create", path, spot.error);
-  const bool repository = kind_of(spot.real) == NameKind::kGit;
+  const NameKind kind = kind_of(spot.real);
+  const bool repository = kind == NameKind::kGit || kind == NameKind::kBareGit;
   if (!repository && !is_kind(spot.directory.get(), spot.last, S_IFDIR)) {
-    if (const int refused = judge(task, "create", spot.real, spot.real)) {
+    if (const int refused = judge_new(task, "create", spot, spot.real)) {
       return Answer::refused(refused);
     }
   }
@@ -252,7 +254,7 @@ Answer FileCalls::make_node(const Notification& call, const Task& task, int dirf
   }
   const Spot spot = view_.spot(task, path);
   if (spot.error != 0) return missing(task, "create", path, spot.error);
-  if (const int refused = judge(task, "create", spot.real, spot.real)) {
+  if (const int refused = judge_new(task, "create", spot, spot.real)) {
     return Answer::refused(refused);
   }
   if (outside_of_writable(spot.real, spot.directory.get())) {
@@ -273,7 +275,7 @@ Answer FileCalls::make_link(const Notification& call, const Task& task, std::uin
   if (!listener_.valid(call)) return Answer::refused(EINTR);
   const Spot spot = view_.spot(task, path);
   if (spot.error != 0) return missing(task, "create", path, spot.error);
-  int refused = judge(task, "create", spot.real, spot.real);
+  int refused = judge_new(task, "create", spot, spot.real);
   if (refused == 0 && kind_of(spot.real) == NameKind::kGitInside && !is_probe(spot.real, text)) {
     recorder_.add(task, "create", spot.real);
     refused = EACCES;
@@ -315,7 +317,7 @@ Answer FileCalls::link(const Notification& call, const Task& task, int old_dirfd
     return missing(task, "link", path, spot.error, real, view_.meant(path));
   }
   int refused = judge(task, "link", real, real, spot.real);
-  if (refused == 0) refused = judge(task, "link", spot.real, real, spot.real);
+  if (refused == 0) refused = judge_new(task, "link", spot, real, spot.real);
   // A link to a link would bring one in.
   if (refused == 0 && kind_of(spot.real) == NameKind::kGitInside && is_kind(file.get(), S_IFLNK)) {
     recorder_.add(task, "link", real, spot.real);
@@ -357,8 +359,8 @@ Answer FileCalls::rename(const Notification& call, const Task& task, int old_dir
     recorder_.add(task, "rename", source.real, target.real + " (" + refused + ")");
     return Answer::refused(error);
   }
-  int refused = refuse_move(source.real, source, target.real);
-  if (refused == 0 && exchange) refused = refuse_move(target.real, target, source.real);
+  int refused = refuse_move(source.real, source, target);
+  if (refused == 0 && exchange) refused = refuse_move(target.real, target, source);
   if (refused != 0) {
     recorder_.add(task, "rename", source.real, target.real);
     return Answer::refused(refused);
@@ -379,18 +381,37 @@ Answer FileCalls::rename(const Notification& call, const Task& task, int old_dir
 
 // Why `from` may not become `to`: neither name may be protected, and what git would read as a part
 // of a repository does not come in as a whole.
-int FileCalls::refuse_move(const std::string& from, const Spot& source, const std::string& to) {
+int FileCalls::refuse_move(const std::string& from, const Spot& source, const Spot& target) {
   if (!rules_.judge_names) return 0;
   const NameKind leaves = kind_of(from);
-  const NameKind becomes = kind_of(to);
-  const auto fixed = [](NameKind kind) {
-    return kind == NameKind::kProtected || kind == NameKind::kGit || kind == NameKind::kGitConfig;
-  };
-  if (fixed(leaves) || fixed(becomes)) return EACCES;
+  const NameKind becomes = kind_of(target.real);
   const bool plain = is_kind(source.directory.get(), source.last, S_IFREG);
   const bool there = plain || is_kind(source.directory.get(), source.last, S_IFDIR) ||
                      is_kind(source.directory.get(), source.last, S_IFLNK);
+  const auto fixed = [plain](NameKind kind) {
+    return kind == NameKind::kProtected || kind == NameKind::kGit || kind == NameKind::kGitConfig ||
+           (kind == NameKind::kBareGit && !plain);
+  };
+  if (fixed(leaves) || fixed(becomes)) return EACCES;
+  if (there && completes_repository(target)) return EACCES;
   return becomes == NameKind::kGitInside && there && !plain ? EACCES : 0;
+}
+
+// Whether the new name makes its directory one that git takes for a repository whatever it is
+// called, with a configuration and hooks in it (git, setup.c, is_git_directory): HEAD, and objects
+// and refs or commondir. Those that are called like one have rules of their own.
+bool FileCalls::completes_repository(const Spot& spot) const {
+  if (!rules_.judge_names || !rules_.names.granted(spot.real)) return false;
+  // Of any file there: objects and refs of a ".git" are free themselves.
+  const std::string beside = spot.real.substr(0, spot.real.rfind('/')) + "/x";
+  if (kind_of(beside) != NameKind::kFree) return false;
+  const auto is = [&](const char* name) { return ::strcasecmp(spot.last.c_str(), name) == 0; };
+  if (!is("HEAD") && !is("objects") && !is("refs") && !is("commondir")) return false;
+  const auto has = [&](const char* name) {
+    struct stat status {};
+    return is(name) || ::fstatat(spot.directory.get(), name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+  };
+  return has("HEAD") && (has("commondir") || (has("objects") && has("refs")));
 }
 
 Answer FileCalls::remove(const Notification& call, const Task& task, int dirfd, std::size_t first,
@@ -435,10 +456,19 @@ NameKind FileCalls::kind_of(const std::string& real) const {
   return rules_.judge_names ? rules_.names.kind_of(real) : NameKind::kFree;
 }
 
+int FileCalls::judge_new(const Task& task, const char* operation, const Spot& spot,
+                         const std::string& meant, const std::string& to) {
+  if (!completes_repository(spot)) return judge(task, operation, spot.real, meant, to);
+  recorder_.add(task, operation, meant, to);
+  return EACCES;
+}
+
 int FileCalls::judge(const Task& task, const char* operation, const std::string& real,
                      const std::string& meant, const std::string& to) {
   const NameKind kind = kind_of(real);
-  if (kind == NameKind::kFree || kind == NameKind::kGitInside) return 0;
+  if (kind == NameKind::kFree || kind == NameKind::kGitInside || kind == NameKind::kBareGit) {
+    return 0;
+  }
   recorder_.add(task, operation, meant, to);
   return EACCES;
 }

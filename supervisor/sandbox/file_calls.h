@@ -45,7 +45,11 @@ class FileCalls {
   // 0, or why the name may not be made, written or moved there; recorded.
   int judge(const Task& task, const char* operation, const std::string& real,
             const std::string& meant, const std::string& to = {});
-  int refuse_move(const std::string& from, const Spot& source, const std::string& to);
+  // The same for a name that is new.
+  int judge_new(const Task& task, const char* operation, const Spot& spot, const std::string& meant,
+                const std::string& to = {});
+  int refuse_move(const std::string& from, const Spot& source, const Spot& target);
+  bool completes_repository(const Spot& spot) const;
   NameKind kind_of(const std::string& real) const;
   bool outside_of_writable(const std::string& real, int fd) const;
   // The answer for a call that was carried out, with a record if the sandbox is why it failed.

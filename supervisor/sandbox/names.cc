@@ -69,11 +69,14 @@ NameKind kind_in_git(std::span<const std::string> parts) {
 
 }  // namespace
 
-NameKind ProtectedNames::kind_of(std::string_view path) const {
-  const bool granted = std::any_of(grants_.begin(), grants_.end(), [&](const std::string& grant) {
+bool ProtectedNames::granted(std::string_view path) const {
+  return std::any_of(grants_.begin(), grants_.end(), [&](const std::string& grant) {
     return path.starts_with(grant) && path.size() > grant.size() && path[grant.size()] == '/';
   });
-  if (!granted) return NameKind::kFree;
+}
+
+NameKind ProtectedNames::kind_of(std::string_view path) const {
+  if (!granted(path)) return NameKind::kFree;
   std::size_t top = 0;
   for (const std::string& grant : grants_) {
     if (path.starts_with(grant) && path.size() > grant.size() && path[grant.size()] == '/') {
@@ -86,11 +89,16 @@ NameKind ProtectedNames::kind_of(std::string_view path) const {
       return NameKind::kProtected;
     }
   }
-  // A grant may lie in a repository.
-  const auto git = std::find(parts.begin(), parts.end(), ".git");
+  // A grant may lie in a repository, but one that is called "x.git" need not be one.
+  auto git = std::find(parts.begin(), parts.end(), ".git");
+  if (git == parts.end()) {
+    git = std::find_if(parts.begin() + static_cast<std::ptrdiff_t>(std::min(top, parts.size())),
+                       parts.end(), [](const std::string& part) { return part.ends_with(".git"); });
+  }
   if (git == parts.end()) return NameKind::kFree;
   const std::span<const std::string> below(git + 1, parts.end());
-  return below.empty() ? NameKind::kGit : kind_in_git(below);
+  if (!below.empty()) return kind_in_git(below);
+  return *git == ".git" ? NameKind::kGit : NameKind::kBareGit;
 }
 
 std::span<const std::string_view> protected_at_top() {

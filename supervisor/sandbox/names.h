@@ -12,6 +12,7 @@ namespace sharkcage::sandbox {
 enum class NameKind {
   kFree,
   kProtected,
+  kBareGit,    // a name like "x.git": as a directory it has the rules of ".git", as a file none
   kGit,        // ".git" itself: a new directory of this name is a new repository
   kGitConfig,  // the configuration of a repository: may be replaced in a new one (git_config.h)
   kGitInside,  // anything else of a repository but references, logs and objects: git reads
@@ -25,6 +26,8 @@ class ProtectedNames {
 
   // Of a real path: absolute, without links in it. Case does not matter (ASCII).
   NameKind kind_of(std::string_view path) const;
+  // Below a grant.
+  bool granted(std::string_view path) const;
 
  private:
   std::vector<std::string> grants_;

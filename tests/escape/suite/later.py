@@ -223,11 +223,9 @@ DISGUISED = {
     "same-line": "[core] fsmonitor = ./evil\n", "capitals": "[CoRe]\n\tFSMonitor = ./evil\n",
     "continued": "[core]\n\tbare = fal\\\nse\n\tfsmonitor = \\\n./evil\n", "after-comment": "; [user]\n[core] ; x\nfsmonitor=./evil\n",
     "quoted": '[core]\n\tfsmonitor = "./evil"\n', "carriage-return": "[core]\r\n\tfsmonitor = ./evil\r\n",
-    "byte-order-mark": "\ufeff[core]\n\tfsmonitor = ./evil\n", "in-the-name": '[remote "a\\"]\n[b"]\n\turl = x\n[core]\n\tfsmonitor = ./evil\n',
-    "in-a-value": '[user]\n\tname = "a\\\n[core]\n"\n[core]\n\tfsmonitor = ./evil\n', "old-form": "[filter.X]\n\tclean = ./evil\n",
+    "byte-order-mark": "\ufeff[core]\n\tfsmonitor = ./evil\n", "old-form": "[filter.X]\n\tclean = ./evil\n",
     "conditional": '[includeIf "gitdir:/"]\n\tpath = ../evil.config\n', "empty-section": "[alias]st = !./evil\n",
     "no-value": "[core]\n\thooksPath\n\thookspath = own\n", "protocol": '[remote "o"]\n\tvcs = evil\n\tuploadpack = ./evil\n',
-    "form-feed": "[core]\n\x0cfsmonitor = ./evil\n", "vertical-tab": "[core]\x0b\nfsmonitor = ./evil\n",
     "long": "[user]\n\tname = " + "x" * 70000 + "\n[core]\n\tfsmonitor = ./evil\n", "nul": "[user]\n\tname = a\x00\n[core]\n\tfsmonitor = ./evil\n",
 }  # fmt: skip
 RUNS = ("fsmonitor", "hookspath", "clean", "path", "alias.", "vcs", "uploadpack", "evil")
@@ -246,3 +244,64 @@ for label, content in DISGUISED.items():
               impossible=no_git, observe=git_reads,
               prepare=lambda s, content=content: s.work("evil.lock", content),
               attack=shell("git init -q own; cp evil.lock own/.git/config.lock; mv own/.git/config.lock own/.git/config; :"))  # fmt: skip
+
+# --- Directories that git takes for a repository, whatever their name.
+
+EVIL = "[core]\\n\\tbare = false\\n\\tworktree = .\\n\\tfsmonitor = ./evil\\n"
+
+
+def is_repository(scene, _):
+    """What git outside makes of it: it runs what the configuration names."""
+    scene.write("gitconfig", "[safe]\n\tdirectory = *\n")
+    for place in (".", "own", "own.git"):
+        folder = f"{scene.workspace}/{place}"
+        if not os.path.isdir(folder):
+            continue
+        ran = subprocess.run(["git", "config", "--get-regexp", "fsmonitor|hookspath"], cwd=folder, capture_output=True, text=True,
+                             env=dict(scene.instance.environment, GIT_CONFIG_GLOBAL=scene.outside + "/gitconfig",
+                                      GIT_CONFIG_NOSYSTEM="1"), check=False)  # fmt: skip
+        if ran.stdout.strip():
+            return f"git obeys {place}/config"
+        if os.path.exists(folder + "/hooks/post-checkout") and os.path.exists(folder + "/HEAD"):
+            return f"git finds a hook in {place}"
+    return None
+
+
+def disguised_repository(name, what, text, **rest):
+    technique(f"repository-{name}", 3, what, impossible=no_git, observe=is_repository,
+              attack=lambda s: ["sh", "-c", f"C='{EVIL}'\nR='ref: refs/heads/main'\n{text}", "sh", s.program], **rest)  # fmt: skip
+
+
+disguised_repository("at-the-top", "HEAD, objects, refs and a configuration at the top of the workspace",
+                     'mkdir objects refs; echo "$R" > HEAD; printf "$C" > config')  # fmt: skip
+disguised_repository("below", "the same in a directory", 'mkdir -p own/objects own/refs; printf "$C" > own/config; echo "$R" > own/HEAD')
+disguised_repository("by-links", "the same by links", 'mkdir o r own; echo "$R" > h; printf "$C" > own/config; cd own; ln -s ../o objects; '
+                     'ln -s ../r refs; ln ../h HEAD')  # fmt: skip
+disguised_repository("by-rename", "the same by renaming", 'mkdir -p own/o own/r; echo "$R" > own/h; printf "$C" > own/config; '
+                     'mv own/h own/HEAD; mv own/o own/objects; mv own/r own/refs')  # fmt: skip
+disguised_repository("by-exchange", "the same by exchanging", 'mkdir -p own/objects own/o own/r; echo x > own/refs; echo "$R" > own/HEAD; '
+                     'printf "$C" > own/config; rm own/refs; mkdir own/r2; "$1" exchange own/r2 own/o; mv own/r2 own/refs')  # fmt: skip
+disguised_repository("by-commondir", "the same by a file that names the directory of the others",
+                     'mkdir -p own other/objects other/refs; printf "$C" > other/config; echo ../other > own/commondir; echo "$R" > own/HEAD')  # fmt: skip
+disguised_repository("bare", "a bare repository with a hook", 'mkdir -p own.git/objects own.git/refs own.git/hooks; echo "$R" > own.git/HEAD; '
+                     'echo evil > own.git/hooks/post-checkout; printf "$C" > own.git/config')  # fmt: skip
+disguised_repository("bare-renamed", "a directory that is made before it is called a repository",
+                     'mkdir -p own/objects own/refs own/hooks; echo evil > own/hooks/post-checkout; printf "$C" > own/config; '
+                     'mv own own.git; echo "$R" > own.git/HEAD')  # fmt: skip
+disguised_repository("of-git", "git init --bare, and then a hook and a configuration",
+                     'git init -q --bare own.git; echo evil > own.git/hooks/post-checkout; git -C own.git config core.fsmonitor ./evil; '
+                     'git init -q --bare own; echo evil > own/hooks/post-checkout; printf "$C" > own/config; :')  # fmt: skip
+
+
+def separate(scene):
+    """As git init --separate-git-dir makes it."""
+    for folder in ("objects", "refs", "hooks"):
+        os.makedirs(f"{scene.workspace}/own.git/{folder}")
+    scene.work("own.git/HEAD", "ref: refs/heads/main\n")
+    scene.work("own.git/config", "[core]\n\tbare = false\n")
+    scene.work(".git", "gitdir: own.git\n")
+
+
+technique("separate-git-directory", 3, "a hook and a key where the repository lies beside its files", prepare=separate,
+          impossible=no_git, observe=is_repository,
+          attack=shell("echo evil > own.git/hooks/post-checkout; printf '[core]\n\tfsmonitor = ./evil\n' >> own.git/config"))  # fmt: skip

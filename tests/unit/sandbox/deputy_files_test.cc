@@ -240,6 +240,31 @@ TEST_P(DeputyFiles, GitConfigurationRunsNoProgram) {
   }
 }
 
+// git takes a directory with these entries for a repository, with a configuration that runs
+// programs.
+TEST_P(DeputyFiles, NoDirectoryBecomesARepositoryByWhatIsInIt) {
+  for (const char* line :
+       {"mkdir d/objects d/refs; echo x > d/HEAD", "echo x > d/HEAD; mkdir d/refs; mkdir d/objects",
+        "echo x > d/HEAD; mkdir d/refs e; mv e d/objects", "echo . > d/commondir; echo x > d/HEAD",
+        "mkdir d/objects d/refs; echo x > h; ln h d/HEAD",
+        "echo x > d/HEAD; ln -s . d/commondir"}) {
+    const Outcome outcome = git(std::string("mkdir d; ") + line);
+    EXPECT_NE(outcome.exit, 0) << line;
+    EXPECT_EQ(outcome.told().size(), 1u) << line << outcome.text();
+    fs::remove_all(workspace_ + "/d");
+    fs::remove_all(workspace_ + "/e");
+    fs::remove(workspace_ + "/h");
+  }
+}
+
+TEST_P(DeputyFiles, ABareRepositoryHasTheRulesOfOthers) {
+  const Outcome outcome = git("git init -q --bare r.git; git clone -q r.git copy; echo x > y.git");
+  EXPECT_EQ(outcome.exit, 0) << outcome.text();
+  EXPECT_NE(git("echo x > r.git/hooks/post-update || mkdir r.git/hooks").exit, 0);
+  EXPECT_NE(git("git -C r.git config core.fsmonitor ./x").exit, 0);
+  EXPECT_NE(git("mkdir -p d/hooks; mv d d.git").exit, 0);
+}
+
 TEST_P(DeputyFiles, GitWorksInARepositoryThatWasThere) {
   const std::string host =
       "cd " + workspace_ +
