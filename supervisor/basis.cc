@@ -7,6 +7,7 @@
 #include <map>
 
 #include "supervisor/judge.h"
+#include "supervisor/sandbox/names.h"
 
 namespace sharkcage {
 namespace {
@@ -67,7 +68,8 @@ const Account& account_of(uid_t uid) {
 }
 
 bool Basis::allows_the_same(const Basis& other) const {
-  return account == other.account && same_policy(policy, other.policy) && hidden == other.hidden &&
+  return account == other.account && same_policy(policy, other.policy) &&
+         covered == other.covered &&
          std::equal(paths.begin(), paths.end(), other.paths.begin(), other.paths.end(), same_file);
 }
 
@@ -75,7 +77,13 @@ Basis make_basis(const Policy& policy, const Account& account, const std::string
                  bool privileged) {
   Basis basis{policy, account, {}, {}};
   basis.paths = judge_paths(policy, skills_dir, account.uid, account.gid, privileged);
-  for (const std::string& path : policy.hidden) basis.hidden.push_back(state_of(path));
+  for (const std::string& path : policy.hidden) basis.covered.push_back(state_of(path));
+  for (const sandbox::JudgedPath& path : basis.paths) {
+    if (path.access != Access::kReadWrite || !path.directory) continue;
+    for (const std::string_view name : sandbox::protected_at_top()) {
+      basis.covered.push_back(state_of(path.source + "/" + std::string(name)));
+    }
+  }
   return basis;
 }
 

@@ -28,9 +28,9 @@ struct Basis {
   Policy policy;
   Account account;
   std::vector<sandbox::JudgedPath> paths;
-  // A line for each of `policy.hidden`: what is there. A protected path that came to be since a
-  // sandbox was made is not covered in it.
-  std::vector<std::string> hidden;
+  // What there is at each of `policy.hidden` and, at the top of what is writable, at each name of a
+  // file that runs code later. What came to be there since a sandbox was made has no mount over it.
+  std::vector<std::string> covered;
 
   // All but the time limit, which is the command's and not the sandbox's.
   bool allows_the_same(const Basis& other) const;

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 
 #include "common/errors.h"
@@ -91,6 +92,15 @@ const std::map<std::string, std::string>& own_groups() {
   return groups;
 }
 
+// Also one that nobody has reaped yet: init may take its time with those whose parent died.
+bool is_gone(pid_t pid) {
+  if (::kill(pid, 0) != 0) return errno == ESRCH;
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::size_t name_end = text.rfind(')');
+  return name_end != std::string::npos && text.compare(name_end, 3, ") Z") == 0;
+}
+
 }  // namespace
 
 ControlGroup::ControlGroup(const std::string& name, const Limits& limits) {
@@ -165,9 +175,8 @@ void remove_stale_groups() {
       const std::string name = entry.path().filename().string();
       if (std::sscanf(name.c_str(), "sharkcage-%d-%d", &launcher, &monitor) != 2) continue;
       if (name != group_name(launcher, monitor)) continue;
-      const bool gone = ::kill(monitor, 0) != 0 && errno == ESRCH;
       // Fails for a group that still holds a process; a later call removes it.
-      if (gone) ::rmdir(entry.path().c_str());
+      if (is_gone(monitor)) ::rmdir(entry.path().c_str());
     }
   }
 }

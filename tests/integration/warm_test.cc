@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "common/hash.h"
 #include "tests/integration/host.h"
@@ -181,6 +182,17 @@ TEST_F(Warm, AnotherWorkspaceAtTheSamePathIsAnotherSandbox) {
   wait_until([&] { return sandboxes().size() == 1; });
 }
 
+// A hook that a person made since would not be covered in the old one.
+TEST_F(Warm, AFileThatRunsCodeLaterMakesAnotherSandboxWhenItAppears) {
+  shell("s", "echo kept > /tmp/file");
+  std::filesystem::create_directories(instance_.workspace() + "/.vscode");
+  write_text(instance_.workspace() + "/.vscode/tasks.json", "{}");
+  const Output next = shell("s", "cat /tmp/file; echo evil > .vscode/tasks.json");
+  EXPECT_EQ(next.out, "");
+  EXPECT_NE(next.status, 0);
+  EXPECT_EQ(read_file(instance_.workspace() + "/.vscode/tasks.json", 64), "{}");
+}
+
 TEST_F(Warm, ARevocationEndsTheSkillsSandboxAndNoOther) {
   instance_.approve_skill("any", kAnyProgram);
   shell("s", "(setsid sleep 100000 > /dev/null 2>&1 &) # " + marker_, "any");
@@ -242,6 +254,88 @@ TEST_F(Warm, APreparedSandboxIsUsedOnlyForWhatItWasMadeFrom) {
   std::filesystem::create_directory(instance_.workspace());
   std::filesystem::permissions(instance_.workspace(), std::filesystem::perms::all);
   EXPECT_NE(instance_.run({"/bin/cat", "file"}).status, 0);
+}
+
+// Whatever dies, at a moment when there are fresh, warm and prepared sandboxes.
+class WarmDeath : public Warm, public ::testing::WithParamInterface<const char*> {
+ protected:
+  static std::vector<pid_t> tree_of(pid_t root) {
+    std::vector<pid_t> tree = {root};
+    for (std::size_t i = 0; i < tree.size(); ++i) {
+      std::error_code error;
+      const std::string tasks = "/proc/" + std::to_string(tree[i]) + "/task";
+      for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+        std::ifstream children(task.path() / "children");
+        for (pid_t child = 0; children >> child;) tree.push_back(child);
+      }
+    }
+    return tree;
+  }
+  static std::string mounts_below(const std::string& path) {
+    std::ifstream mounts("/proc/self/mountinfo");
+    std::string found;
+    for (std::string line; std::getline(mounts, line);) {
+      if (line.find(path) != std::string::npos) found += line + "\n";
+    }
+    return found;
+  }
+  // Of monitors of this launcher, in any hierarchy.
+  static std::vector<std::string> groups_of(pid_t launcher) {
+    std::vector<std::string> found;
+    const std::string prefix = "sharkcage-" + std::to_string(launcher) + "-";
+    const auto skip = std::filesystem::directory_options::skip_permission_denied;
+    std::error_code error;
+    for (std::filesystem::recursive_directory_iterator entry("/sys/fs/cgroup", skip, error), end;
+         !error && entry != end; entry.increment(error)) {
+      const std::string name = entry->path().filename().string();
+      if (name.starts_with(prefix)) found.push_back(entry->path().string());
+    }
+    return found;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Of, WarmDeath,
+                         ::testing::Values("client", "monitor", "launcher", "supervisor"),
+                         [](const auto& param) { return std::string(param.param); });
+
+TEST_P(WarmDeath, LeavesNothingBehind) {
+  const std::string victim = GetParam();
+  instance_.run({"/bin/true"});
+  wait_until([&] { return sandboxes("prepared").size() == 2; });
+  shell("s", kServe);
+  Process client = instance_.spawn("sc", {"run", "--session", "s", "--", "/bin/bash", "-c",
+                                          std::string(kScatter) + "echo up; wait"});
+  client.wait_for("up");
+  const auto launcher = instance_.status().at("processes").at("launcher").at("pid").get<pid_t>();
+  const std::vector<pid_t> before = tree_of(launcher);
+  const std::string mounts = mounts_below(instance_.root());
+  // The launcher's children are monitors, the first one that of the warm sandbox.
+  const pid_t monitor = before.at(1);
+  const pid_t killed = victim == "client"     ? client.pid()
+                       : victim == "monitor"  ? monitor
+                       : victim == "launcher" ? launcher
+                                              : instance_.supervisor();
+  const std::vector<pid_t> doomed = victim == "monitor" ? tree_of(monitor) : before;
+  ASSERT_EQ(::kill(killed, SIGKILL), 0);
+  if (victim == "client") {
+    // What the command left and nothing else: the server of the call before stays.
+    wait_until([&] { return sandboxes().at(0).at("commands") == 0; });
+    wait_until([&] { return instance_.status().at("calls").size() == 1; });
+    EXPECT_EQ(shell("s", kAsk).out, "hello from the server\n");
+    return;
+  }
+  for (const pid_t pid : doomed) wait_until_gone(pid);
+  if (victim == "supervisor") instance_.kill();
+  EXPECT_EQ(mounts_below(instance_.root()), mounts);
+  if (victim == "supervisor") instance_.start();
+  // Control groups go at the latest when a launcher starts.
+  if (victim != "monitor") {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (instance_.run({"/bin/true"}).status != 0) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    }
+    EXPECT_THAT(groups_of(launcher), ::testing::IsEmpty());
+  }
+  EXPECT_THAT(shell("s", kAsk).err, HasSubstr("ConnectionRefusedError"));
 }
 
 class WarmLimits : public Warm {
