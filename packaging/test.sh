@@ -66,7 +66,9 @@ run_all_tests() {
     # Here and not in a suite: what runs behind a pipe cannot tell clean_up_tests the name.
     add_other_user
     suite "Unit and integration tests as an ordinary user" run_ctest_as_user
+    suite "Recorded refusals as an ordinary user" in_tree_as_other_user "$root/tests/refusals/run"
   fi
+  suite "Recorded refusals, and programs that leave none" tests/refusals/run
   suite "Ways out of a sandbox" run_escape
   suite "Ways out of a sandbox that lacks a layer" run_escape --weakened
 

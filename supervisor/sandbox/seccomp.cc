@@ -171,7 +171,6 @@ void ask_about_sockets(Program& asked) {
     }
     asked.ask(call, {{2, SCMP_CMP_GT, IPPROTO_UDP, 0}});
   }
-  asked.ask("socket", {masked(0, kLow32, AF_UNIX), masked(1, 0xf, SOCK_DGRAM)});
   asked.ask("socketpair", {masked(1, 0xf, SOCK_DGRAM)});
   asked.ask("bind");
   asked.ask("connect");
@@ -192,6 +191,8 @@ void ask_about_terminals(Program& asked) {
 // 0x8900 … 0x89ff only SIOCATMARK (0x8905) is left, which TCP urgent data needs.
 void refuse_quietly(Program& quiet) {
   quiet.refuse("socket", {masked(0, kLow32, AF_NETLINK)}, EAFNOSUPPORT);
+  // syslog(3), whose end nobody waits for.
+  quiet.refuse("socket", {masked(0, kLow32, AF_UNIX), masked(1, 0xf, SOCK_DGRAM)}, EAFNOSUPPORT);
   struct Block {
     std::uint64_t mask, value;
   };

@@ -132,6 +132,36 @@ TEST_F(Programs, Cmake) {
               EndsWith("hello\n"));
 }
 
+TEST_F(Programs, PythonWithThreadsAndProcesses) {
+  NEEDS("python3");
+  file("many.py", R"(
+import concurrent.futures, multiprocessing, threading
+
+def square(number):
+  return number * number
+
+if __name__ == "__main__":
+  squares = [square(n) for n in range(100)]
+  with concurrent.futures.ThreadPoolExecutor(8) as threads:
+    assert list(threads.map(square, range(100))) == squares
+  for method in ("fork", "spawn", "forkserver"):
+    context = multiprocessing.get_context(method)
+    with context.Pool(4) as pool:
+      assert pool.map(square, range(100)) == squares
+  with multiprocessing.Manager() as manager:
+    shared = manager.list([1])
+    child = multiprocessing.Process(target=shared.append, args=(2,))
+    child.start()
+    child.join()
+    assert list(shared) == [1, 2]
+  lock, value = multiprocessing.Lock(), multiprocessing.Value("i", 0)
+  with lock:
+    value.value += 1
+  print("done", value.value)
+)");
+  EXPECT_EQ(script("python3 many.py"), "done 1\n");
+}
+
 TEST_F(Programs, PythonEnvironmentAndServer) {
   NEEDS("python3");
   file("serve.py", R"(
@@ -158,9 +188,8 @@ if (!isMainThread) {
   const number = await new Promise((done) => worker.on('message', done));
   await fs.writeFile('number', String(number + 1));
   const server = http.createServer((request, answer) => answer.end('x'));
-  await new Promise((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address();
-  await new Promise((done) => http.get({ port, host: '127.0.0.1' }, (a) => a.resume().on('end', done)));
+  await new Promise((done) => server.listen('socket', done));
+  await new Promise((done) => http.get({ socketPath: 'socket' }, (a) => a.resume().on('end', done)));
   server.close();
   console.log(execFileSync('cat', ['number']).toString());
 }
@@ -203,6 +232,14 @@ TEST_F(Programs, Tar) {
   EXPECT_EQ(script("ln d/a d/hard; ln -s a d/soft; chmod 755 d/a; tar czpf t.tgz d; rm -r d; "
                    "tar xzpf t.tgz; cat d/hard d/soft; stat -c %a d/a"),
             "oneone755\n");
+}
+
+TEST_F(Programs, Tmux) {
+  NEEDS("tmux");
+  EXPECT_THAT(script("tmux -L t new-session -d -x 80 -y 24 sh; "
+                     "tmux -L t send-keys 'echo in-$((40+2)); tmux -L t wait-for -S done' Enter; "
+                     "tmux -L t wait-for done; tmux -L t capture-pane -p; tmux -L t kill-server"),
+              HasSubstr("\nin-42\n"));
 }
 
 // fzf is written in Go, and as small as such programs get.
