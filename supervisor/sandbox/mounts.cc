@@ -19,6 +19,8 @@ using weakened::Layer;
 
 constexpr const char* kMaskFile = ".mask-file";
 constexpr const char* kMaskDirectory = ".mask-directory";
+constexpr unsigned kWholeTree =
+    OPEN_TREE_CLONE | static_cast<unsigned>(OPEN_TREE_CLOEXEC) | AT_RECURSIVE;
 // The new root is attached here until it becomes the root. /proc of the host: every host has it,
 // and no grant lies below it, so that no source is covered.
 constexpr const char* kStagingPoint = "/proc";
@@ -285,8 +287,6 @@ Failure apply(int root, int facade, const Step& step) {
     case Step::Kind::kBind:
       return bind(root, step);
     case Step::Kind::kProc:
-      // A /proc can be mounted by the owner of its pid namespace only.
-      if (weakened::leaves_out(Layer::kProcesses)) return {};
       return mount_fresh(root, step, "proc", InitReport::kMountProc);
     case Step::Kind::kDevpts:
       return mount_fresh(root, step, "devpts", InitReport::kMountDevpts);
@@ -385,9 +385,16 @@ Failure build_root(const Plan& plan, const FacadeEnds& ends) {
   }
   ScopedFd storage{ends.link < 0 ? -1 : new_tmpfs(0700, plan.home_size, kPrivate)};
   ScopedFd top{mount_facade(ends, storage.fd)};
+  // A /proc can be mounted by the owner of its pid namespace only: without one it is the host's.
+  ScopedFd host_proc{
+      weakened::leaves_out(Layer::kProcesses) ? ::open_tree(AT_FDCWD, "/proc", kWholeTree) : -1};
   ScopedFd root;
   if (Failure failure = stage(top.fd, root)) return failure;
   for (const Step& step : plan.steps) {
+    if (step.kind == Step::Kind::kProc && host_proc.fd >= 0) {
+      if (attach(host_proc.fd, root.fd, step.target.c_str()) == 0) continue;
+      return fail(InitReport::kMountProc, "/proc");
+    }
     if (Failure failure = apply(root.fd, top.fd, step)) return failure;
   }
   if (top.fd < 0) remove_masks(root.fd);

@@ -44,8 +44,7 @@ technique("proc-every-descriptor", 3, "the open files of every process there is"
 technique("proc-every-environment", 3, "the environment of every process there is", prepare=lambda s: s.victim(),
           attack=shell("cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"))  # fmt: skip
 technique("proc-every-command-line", 3, "the arguments of every process there is",
-          prepare=lambda s: s.victim(s.secret), attack=shell("cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'"),
-          )  # fmt: skip
+          prepare=lambda s: s.victim(s.secret), attack=shell("cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'"), layers=(("pids",),))  # fmt: skip
 technique("link-race", 13, "a directory and a link exchanged while a path is walked", attack=program("link-race", beside))
 
 

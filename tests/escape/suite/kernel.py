@@ -86,7 +86,7 @@ technique("core-pattern", 4, "the program that gets core dumps, which is run by 
                          lambda _: "/proc/sys/kernel/hotplug", lambda _: "/proc/sys/fs/binfmt_misc/register"))  # fmt: skip
 technique("own-proc-files", 3, "own settings in /proc that the kernel takes from every process",
           attack=program("open-to-write", lambda _: "/proc/self/oom_score_adj", lambda _: "/proc/self/uid_map",
-                         lambda _: "/proc/self/setgroups", lambda _: "/proc/self/clear_refs"), layers=(("proc", "landlock"),))  # fmt: skip
+                         lambda _: "/proc/self/setgroups", lambda _: "/proc/self/clear_refs"))  # fmt: skip
 technique("capabilities", 4, "a capability in any set", attack=program("capabilities"), layers=(("privileges",),))
 technique("regain-capabilities", 4, "what executing a program could give back", attack=program("regain"),
           layers=(("privileges",),))  # fmt: skip
