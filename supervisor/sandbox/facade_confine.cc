@@ -66,6 +66,7 @@ constexpr std::array kCalls = {
     SYS_tgkill,
     SYS_exit,
     SYS_exit_group,
+    SYS_pipe2,  // of the sanitizers: how they see whether memory can be read
     // The second thread.
     SYS_mprotect,
     SYS_rseq,
