@@ -15,6 +15,15 @@ std::vector<std::string> writable_grants(const Spec& spec) {
   return grants;
 }
 
+// The length of the deepest of `directories` that `path` is at or below; 0: of none.
+std::size_t depth_in(const std::vector<std::string>& directories, std::string_view path) {
+  std::size_t depth = 0;
+  for (const std::string& directory : directories) {
+    if (is_at_or_below(path, directory)) depth = std::max(depth, directory.size());
+  }
+  return depth;
+}
+
 bool any_holds(const std::vector<std::string>& directories, std::string_view path) {
   return std::any_of(directories.begin(), directories.end(),
                      [&](const std::string& directory) { return is_at_or_below(path, directory); });
@@ -40,20 +49,19 @@ DeputyRules::DeputyRules(const Spec& spec, const Plan& plan)
   if (!spec.policy.home.empty()) writable.push_back(spec.policy.home);
   for (const JudgedPath& path : spec.paths) {
     shown.push_back(path.target);
+    if (path.access == Access::kReadOnly) read_only.push_back(path.target);
     if (path.socket) sockets.push_back(path.target);
   }
 }
 
 bool DeputyRules::may_write(std::string_view path) const {
   // A descriptor's file that has no name: a pipe, a memfd.
-  return !path.starts_with('/') || path.starts_with("/memfd:") || any_holds(writable, path);
+  if (!path.starts_with('/') || path.starts_with("/memfd:")) return true;
+  return depth_in(writable, path) > depth_in(read_only, path);
 }
 
 bool DeputyRules::is_shown(std::string_view path) const {
-  std::size_t depth = 0;
-  for (const std::string& directory : shown) {
-    if (is_at_or_below(path, directory)) depth = std::max(depth, directory.size());
-  }
+  const std::size_t depth = depth_in(shown, path);
   // The private home can lie in what is shown.
   return depth > 0 && (home.empty() || depth > home.size() || !is_at_or_below(path, home));
 }

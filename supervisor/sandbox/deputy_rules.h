@@ -15,12 +15,13 @@ struct DeputyRules {
   DeputyRules(const Spec& spec, const Plan& plan);
 
   ProtectedNames names;
-  std::vector<std::string> writable;  // at and below these a command may write
-  std::vector<std::string> shown;     // what is not there is not there outside either
-  std::string home;                   // private
-  std::vector<std::string> hidden;    // masked paths inside a grant
-  std::vector<std::string> sockets;   // Unix sockets of the host that were granted
-  bool second_layer = true;           // writing is checked by path, beside the mounts
+  std::vector<std::string> writable;   // at and below these a command may write
+  std::vector<std::string> read_only;  // but not there: grants, skills
+  std::vector<std::string> shown;      // what is not there is not there outside either
+  std::string home;                    // private
+  std::vector<std::string> hidden;     // masked paths inside a grant
+  std::vector<std::string> sockets;    // Unix sockets of the host that were granted
+  bool second_layer = true;            // writing is checked by path, beside the mounts
   bool judge_names = true;
   bool judge_sockets = true;
 

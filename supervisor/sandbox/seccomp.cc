@@ -187,10 +187,11 @@ void ask_about_terminals(Program& asked) {
 }
 
 // What programs try without wanting it, so that nobody is told: resolvers ask for the kernel's
-// routes (netlink), runtimes for the interfaces. Of the requests
-// 0x8900 … 0x89ff only SIOCATMARK (0x8905) is left, which TCP urgent data needs.
+// routes (netlink), the C library for the system log (Unix datagrams), runtimes for the interfaces.
+// Of the requests 0x8900 … 0x89ff only SIOCATMARK (0x8905) is left, which TCP urgent data needs.
 void refuse_quietly(Program& quiet) {
   quiet.refuse("socket", {masked(0, kLow32, AF_NETLINK)}, EAFNOSUPPORT);
+  quiet.refuse("socket", {masked(0, kLow32, AF_UNIX), masked(1, 0xf, SOCK_DGRAM)}, EAFNOSUPPORT);
   // syslog(3), whose end nobody waits for.
   quiet.refuse("socket", {masked(0, kLow32, AF_UNIX), masked(1, 0xf, SOCK_DGRAM)}, EAFNOSUPPORT);
   struct Block {

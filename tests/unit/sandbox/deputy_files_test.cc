@@ -70,6 +70,19 @@ TEST_P(DeputyFiles, WaitForTheReaderOfAFifo) {
   EXPECT_THAT(outcome.out, HasSubstr("No such device or address"));
 }
 
+// Their mount is read-only, which the kernel does not ask for.
+TEST_P(DeputyFiles, DoNotWriteToAFifoOfAReadOnlyGrant) {
+  write("home/shown/file", "text");
+  const std::string fifo = base_ + "/home/shown/fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0666), 0);
+  give_to_person(fifo);
+  auto trial = spec({"/bin/bash", "-c", "exec 3<> " + fifo});
+  grant(trial, base_ + "/home/shown", Access::kReadOnly);
+  const Outcome outcome = run(trial);
+  EXPECT_NE(outcome.exit, 0) << outcome.text();
+  EXPECT_THAT(outcome.told(), ElementsAre("write " + fifo));
+}
+
 TEST_P(DeputyFiles, GiveTheErrorsOfTheKernel) {
   const Outcome outcome = python(R"(
 import os, errno
