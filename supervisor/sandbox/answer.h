@@ -21,6 +21,7 @@ struct Answer {
   int error = 0;
   UniqueFd fd = {};
   bool close_on_exec = false;
+  bool at_once = false;  // of `fd`: ours may be open a moment longer
 
   static Answer of(std::int64_t value) { return {Kind::kValue, value}; }
   static Answer refused(int error) { return {Kind::kError, 0, error}; }

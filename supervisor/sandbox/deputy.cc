@@ -145,7 +145,7 @@ class Deputy {
         listener_.refuse(notification, answer.error);
         return true;
       case Answer::Kind::kDescriptor:
-        listener_.give(notification, std::move(answer.fd), answer.close_on_exec);
+        listener_.give(notification, std::move(answer.fd), answer.close_on_exec, answer.at_once);
         return true;
       case Answer::Kind::kContinue:
         listener_.let_continue(notification);

@@ -167,7 +167,9 @@ Answer FileCalls::open_existing(const Task& task, const GivenPath& path, int fil
     return result(task, unnamed ? "create" : "write", real, view_.meant(path), error);
   }
   if ((flags & O_NONBLOCK) == 0) ::fcntl(opened.get(), F_SETFL, flags & kStatusFlags);
-  return Answer::descriptor(std::move(opened), (flags & O_CLOEXEC) != 0);
+  Answer answer = Answer::descriptor(std::move(opened), (flags & O_CLOEXEC) != 0);
+  answer.at_once = real.starts_with("/dev/") && !real.starts_with("/dev/shm/");  // no program
+  return answer;
 }
 
 // /dev/tty is whose terminal it is, and ours is none.

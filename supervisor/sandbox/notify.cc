@@ -79,15 +79,18 @@ void Listener::send(const Notification& notification, std::int64_t value, int er
   }
 }
 
-void Listener::give(const Notification& notification, UniqueFd fd, bool close_on_exec) const {
+void Listener::give(const Notification& notification, UniqueFd fd, bool close_on_exec,
+                    bool at_once) const {
   seccomp_notif_addfd addition{};
   addition.id = notification.id;
   addition.srcfd = static_cast<std::uint32_t>(fd.get());
   addition.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
-  // With SECCOMP_ADDFD_FLAG_SEND the task would go on before we can close ours.
+  // With this flag the task goes on before we can close ours.
+  if (at_once) addition.flags = SECCOMP_ADDFD_FLAG_SEND;
   const int number = ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &addition);
   const int error = errno;
   fd.reset();
+  if (number >= 0 && at_once) return;
   if (number >= 0) {
     answer(notification, number);
   } else if (error != ENOENT) {
