@@ -88,8 +88,10 @@ void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
   } catch (const MethodError&) {
     throw;
   } catch (const UserError& error) {
+    let_go(*running, *call);
     throw MethodError(rpc::kSandboxFailed, error.what(), error.remedy());
   } catch (const std::system_error& error) {
+    let_go(*running, *call);
     throw MethodError(rpc::kUnavailable,
                       std::string("The sandbox could not be started: ") + error.what());
   }
@@ -98,6 +100,13 @@ void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
   running->connection = connection;
   running->connection_id = connection->id;
   running_[running->call->id] = running;
+}
+
+// The call's command could not be started in the sandbox that was taken for it.
+void Runner::let_go(Running& running, const Call& call) {
+  if (!running.sandbox) return;
+  if (running.networked) running.sandbox->dismiss(call.id);
+  sandboxes_.returned(*running.sandbox);
 }
 
 void Runner::on_event(Running& running, sandbox::Event event) {

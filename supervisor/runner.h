@@ -40,6 +40,7 @@ class Runner {
 
  private:
   struct Running;
+  void let_go(Running& running, const Call& call);
   void on_event(Running& running, sandbox::Event event);
   void on_returned(Running& running, const sandbox::Event& event);
   void on_failed(Running& running, const sandbox::Event& event);

@@ -65,6 +65,8 @@ void Sandboxes::returned(const LiveSandbox& sandbox) {
     if (entry.sandbox.get() != &sandbox) continue;
     entry.idle_since = Clock::now();
     if (entry.retiring && sandbox.running() == 0) kill(entry, kReplaced);
+    // Its command could not even be ordered.
+    if (entry.kind == Kind::kFresh && sandbox.commands() == 0) kill(entry, kIdle);
   }
   watch_time();
 }

@@ -53,7 +53,7 @@ class Sandboxes {
   // be shown and when no more warm ones may be kept, std::system_error without a launcher.
   Taken take(const Seat& seat, const Policy& policy);
 
-  // To be called when a command in `sandbox` has returned.
+  // To be called when a command in `sandbox` has returned, and when none could be started there.
   void returned(const LiveSandbox& sandbox);
 
   void end_skill(const std::string& skill, const std::string& reason);

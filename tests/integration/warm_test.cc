@@ -118,6 +118,21 @@ TEST_F(Warm, ManyCommandsRunAtOnce) {
   }
 }
 
+TEST_F(Warm, ACommandThatNoKernelCanExecuteLeavesNoSandbox) {
+  rpc::Client client = instance_.client();
+  for (const char* session : {"", "s"}) {
+    Streams streams;
+    Json more = Json::object();
+    if (*session != '\0') more["session"] = session;
+    const rpc::Error error = error_of([&] {
+      exec_run(client, instance_, {"/bin/echo", std::string("a\0b", 3)}, streams, more);
+    });
+    EXPECT_THAT(error.message, HasSubstr("NUL"));
+  }
+  wait_until([&] { return sandboxes("fresh").empty(); });
+  EXPECT_EQ(shell("s", "echo served").out, "served\n");
+}
+
 // Daemons that left session and group and whose parents are gone, as deep as it takes.
 constexpr const char* kScatter =
     "for i in 1 2 3; do (setsid bash -c '(sleep 100000 & sleep 100000 &) ; sleep 100000' &); done; "
@@ -237,7 +252,7 @@ TEST_F(Warm, ACallAllowedOnceIsFresh) {
 
 TEST_F(Warm, EndsWithTheSupervisor) {
   shell("s", "(setsid bash -c 'exec -a " + marker_ + " sleep 100000' > /dev/null 2>&1 &)");
-  ASSERT_FALSE(processes_with(marker_).empty());
+  wait_until([&] { return !processes_with(marker_).empty(); });
   const std::vector<pid_t> left = processes_with(marker_);
   instance_.kill();
   for (const pid_t pid : left) wait_until_gone(pid);
