@@ -213,17 +213,6 @@ std::string read_main(const Json& value, const std::string& place) {
   return path;
 }
 
-void check_limits(const Json& value, const std::string& place) {
-  limits_from_json(value, {}, place);
-  for (const auto& [key, limit] : value.items()) {
-    const bool zero = limit.is_number()
-                          ? limit == 0
-                          : limit.is_string() && limit.get_ref<const std::string&>().find_first_of(
-                                                     "123456789") == std::string::npos;
-    if (zero) throw UserError(place + "." + key + ": nothing can run with a limit of zero");
-  }
-}
-
 Manifest read_manifest(Json json, const std::string& at, const Catalogue& catalogue) {
   Manifest manifest;
   check_keys(json, at + "the manifest",
@@ -256,7 +245,7 @@ Manifest read_manifest(Json json, const std::string& at, const Catalogue& catalo
                     "Name the program in the skill that carries them out.");
   }
   if (const auto limits = json.find("limits"); limits != json.end()) {
-    check_limits(*limits, at + "limits");
+    limits_from_json(*limits, {}, at + "limits");
     manifest.limits = *limits;
   }
   manifest.json = std::move(json);

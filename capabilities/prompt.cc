@@ -100,8 +100,12 @@ std::string cut_lines(const std::vector<std::string>& lines, const std::string& 
 
 // From the most to the least that can be said in `kMaxText` bytes.
 std::string description_of(const std::vector<CapabilityRequest>& sorted, const std::string& name,
-                           const Catalogue& catalogue) {
-  if (sorted.empty()) return "It runs its own files and uses the workspace, nothing else.";
+                           const std::string& limits, const Catalogue& catalogue) {
+  const std::string held = limits.empty() ? "" : "Held to " + limits;
+  if (sorted.empty()) {
+    return "It runs its own files and uses the workspace, nothing else." +
+           (held.empty() ? "" : "\n" + held);
+  }
   std::vector<std::string> full;
   std::vector<std::string> plain;
   std::vector<std::string> brief;
@@ -111,6 +115,9 @@ std::string description_of(const std::vector<CapabilityRequest>& sorted, const s
     brief.push_back(risk + described(request, catalogue, kShortScope));
     full.push_back(plain.back());
     if (!request.reason.empty()) full.back() += " – it says: " + printable(request.reason);
+  }
+  if (!held.empty()) {
+    for (auto* lines : {&full, &plain, &brief}) lines->push_back(held);
   }
   for (const auto* lines : {&full, &plain}) {
     const std::string text = join_lines(*lines);
@@ -134,7 +141,7 @@ std::string describe(const CapabilityRequest& request, const Catalogue& catalogu
 }
 
 Prompt approval_prompt(const Manifest& manifest, const std::vector<CapabilityRequest>& asked,
-                       bool changed, const Catalogue& catalogue) {
+                       bool changed, const Limits& configured, const Catalogue& catalogue) {
   std::vector<CapabilityRequest> sorted = asked;
   std::stable_sort(sorted.begin(), sorted.end(), [&](const auto& a, const auto& b) {
     return risk_of(a, catalogue) > risk_of(b, catalogue);
@@ -145,7 +152,8 @@ Prompt approval_prompt(const Manifest& manifest, const std::vector<CapabilityReq
                         : count + (asked.size() == 1 ? " permission" : " permissions");
   Prompt prompt;
   prompt.title = "Skill " + clipped(manifest.name, kMaxTitle - 6 - rest.size()) + rest;
-  prompt.description = description_of(sorted, manifest.name, catalogue);
+  prompt.description = description_of(sorted, manifest.name,
+                                      limits_in_words(manifest.limits, configured), catalogue);
   prompt.severity = severity_of(risk_of(asked, catalogue));
   return prompt;
 }

@@ -16,8 +16,9 @@ struct Prompt {
   std::string severity;     // "info", "warning", "critical"
 };
 
+// `configured`: the limits that the manifest's can only lower.
 Prompt approval_prompt(const Manifest& manifest, const std::vector<CapabilityRequest>& asked,
-                       bool changed, const Catalogue& catalogue);
+                       bool changed, const Limits& configured, const Catalogue& catalogue);
 
 // One capability in a line of plain words: "reach hosts on the internet: wttr.in:443".
 std::string describe(const CapabilityRequest& request, const Catalogue& catalogue);

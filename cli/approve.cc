@@ -85,7 +85,7 @@ std::string question(const Json& skill, const Json& chosen, bool colours) {
   const std::size_t left_out = skill.at("capabilities").size() - chosen.size();
   if (left_out > 0)
     text += "  " + std::to_string(left_out) + " more that it asks for: not granted.\n";
-  return text + '\n';
+  return text + limits_line(skill) + '\n';
 }
 
 bool confirmed() {

@@ -41,7 +41,7 @@ struct Limit {
   std::string_view words;
 };
 
-constexpr std::array<Limit, 7> kLimits{{
+constexpr std::array<Limit, 8> kLimits{{
     {"memory", "the memory limit"},
     {"pids", "the limit of processes"},
     {"cpu", "the limit of processor time"},
@@ -49,6 +49,7 @@ constexpr std::array<Limit, 7> kLimits{{
     {"output", "the limit of output"},
     {"wall", "the time limit"},
     {"open files", "the limit of open files"},
+    {"tmp", "the size of a private directory in memory"},
 }};
 
 // Both ends of a long name tell what it is; cut between characters.

@@ -34,6 +34,7 @@ int add(const Invocation& invocation, const std::string& directory) {
   } else {
     text += capability_table(skill.at("capabilities"), false, colours, 2);
   }
+  text += limits_line(skill);
   if (changed == "none") text += "Nothing has changed since it was added.\n";
   for (const Json& hint : answer.value("hints", Json::array())) {
     if (hint.is_string()) text += "Note: " + printable(hint.get<std::string>()) + '\n';
@@ -88,6 +89,7 @@ int show(const Invocation& invocation, const std::string& name) {
   } else {
     text += capability_table(skill.at("capabilities"), true, colours, 2);
   }
+  text += limits_line(skill);
   const std::string next = state_hint(skill);
   if (!next.empty()) text += '\n' + next + '\n';
   print(text);

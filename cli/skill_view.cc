@@ -62,6 +62,11 @@ std::string skill_heading(const Json& skill, bool colours) {
   return text;
 }
 
+std::string limits_line(const Json& skill) {
+  const std::string limits = text_of(skill, "limits");
+  return limits.empty() ? "" : "  Held to " + printable(limits) + ".\n";
+}
+
 std::string state_hint(const Json& skill) {
   const std::string state = text_of(skill, "state");
   const std::string approve = "sc approve " + printable(text_of(skill, "name"));

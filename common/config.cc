@@ -4,9 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <system_error>
 
 #include "common/errors.h"
@@ -22,17 +20,6 @@ constexpr std::size_t kMaxConfigBytes = 1u << 20;
 bool is_natural(const Json& value) {
   return value.is_number_unsigned() ||
          (value.is_number_integer() && value.get<std::int64_t>() >= 0);
-}
-
-std::uint64_t size_member(const Json& value, const std::string& field) {
-  if (is_natural(value)) return value.get<std::uint64_t>();
-  if (value.is_string()) return parse_size(value.get<std::string>(), field);
-  throw UserError(field + ": expected a size such as \"512M\"");
-}
-
-std::uint64_t count_member(const Json& value, const std::string& field) {
-  if (is_natural(value) && value.get<std::uint64_t>() > 0) return value.get<std::uint64_t>();
-  throw UserError(field + ": expected a positive integer");
 }
 
 std::vector<std::string> strings(const Json& value, const std::string& field) {
@@ -62,12 +49,6 @@ void require_trusted(int file, const std::string& path) {
     throw UserError(path + " can be written by other users",
                     "Look at what it says, then run: chmod go-w " + path);
   }
-}
-
-std::chrono::milliseconds duration_member(const Json& value, const std::string& field) {
-  if (is_natural(value)) return std::chrono::milliseconds(count_member(value, field));
-  if (value.is_string()) return parse_duration(value.get<std::string>(), field);
-  throw UserError(field + ": expected a duration such as \"60s\"");
 }
 
 WarmLimits warm_from_json(const Json& value, const std::string& field) {
@@ -106,55 +87,6 @@ Peers peers_from_json(const Json& value, const std::string& field) {
 }
 
 }  // namespace
-
-Limits Limits::lowered_by(const Limits& other) const {
-  Limits low;
-  low.memory = std::min(memory, other.memory);
-  low.cpus = std::min(cpus, other.cpus);
-  low.pids = std::min(pids, other.pids);
-  low.open_files = std::min(open_files, other.open_files);
-  low.file_size = std::min(file_size, other.file_size);
-  low.output = std::min(output, other.output);
-  low.tmp = std::min(tmp, other.tmp);
-  low.wall = std::min(wall, other.wall);
-  return low;
-}
-
-Json Limits::to_json() const {
-  return {{"memory", memory},       {"cpus", cpus},     {"pids", pids}, {"open_files", open_files},
-          {"file_size", file_size}, {"output", output}, {"tmp", tmp},   {"wall", wall.count()}};
-}
-
-Limits limits_from_json(const Json& value, Limits base, const std::string& field) {
-  if (!value.is_object()) throw UserError(field + ": expected an object");
-  for (const auto& [key, member] : value.items()) {
-    const std::string place = field + "." + key;
-    if (key == "memory") {
-      base.memory = size_member(member, place);
-    } else if (key == "file_size") {
-      base.file_size = size_member(member, place);
-    } else if (key == "output") {
-      base.output = size_member(member, place);
-    } else if (key == "tmp") {
-      base.tmp = size_member(member, place);
-    } else if (key == "pids") {
-      base.pids = count_member(member, place);
-    } else if (key == "open_files") {
-      base.open_files = count_member(member, place);
-    } else if (key == "cpus") {
-      if (!member.is_number() || !(member.get<double>() > 0) || member.get<double>() > 4096) {
-        throw UserError(place + ": expected a positive number");
-      }
-      base.cpus = member.get<double>();
-    } else if (key == "wall") {
-      base.wall = duration_member(member, place);
-    } else {
-      throw UserError(field + ": unknown key \"" + printable(key) + "\"",
-                      "Known: memory, cpus, pids, open_files, file_size, output, tmp, wall.");
-    }
-  }
-  return base;
-}
 
 Config config_from_json(const Json& value, const std::string& source) {
   if (!value.is_object()) throw UserError(source + ": expected a JSON object");

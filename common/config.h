@@ -2,34 +2,14 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "common/json.h"
+#include "common/limits.h"
 
 namespace sharkcage {
-
-// Limits of one sandbox. A manifest can lower them, never raise them.
-struct Limits {
-  std::uint64_t memory = 8ull << 30;      // bytes
-  double cpus = 4;                        // processors
-  std::uint64_t pids = 512;               // processes and threads
-  std::uint64_t open_files = 4096;        // a process
-  std::uint64_t file_size = 4ull << 30;   // bytes a file
-  std::uint64_t output = 64ull << 20;     // bytes of stdout and stderr that are relayed
-  std::uint64_t tmp = 1ull << 30;         // bytes of the private /tmp and home, each
-  std::chrono::milliseconds wall{std::chrono::minutes(30)};
-
-  // Field by field the lower of the two.
-  Limits lowered_by(const Limits& other) const;
-  Json to_json() const;
-};
-
-// Applies the members of `value` ("memory": "512M", "cpus": 1, "wall": "60s" …) to `base`. Sizes and
-// durations may be text or integers (bytes, milliseconds). Throws UserError naming `field`.
-Limits limits_from_json(const Json& value, Limits base, const std::string& field);
 
 // How long sandboxes that a session keeps live, and how many there may be.
 struct WarmLimits {

@@ -281,7 +281,8 @@ Verdict Authorizer::judge_skill(const std::string& skill, const std::string& rul
                    ". A person can approve it with: sc approve " + skill;
   if (!call.prompt) return verdict;
   const auto found = skills_.find(skill);
-  const Prompt prompt = approval_prompt(found->manifest, request.asked, changed, skills_.catalogue());
+  const Prompt prompt = approval_prompt(found->manifest, request.asked, changed, config_.limits,
+                                        skills_.catalogue());
   verdict.kind = VerdictKind::kAsk;
   verdict.prompt = {{"title", prompt.title},
                     {"description", prompt.description},

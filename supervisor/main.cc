@@ -19,6 +19,7 @@
 #include "capabilities/catalogue.h"
 #include "capabilities/hosts.h"
 #include "common/errors.h"
+#include "common/machine.h"
 #include "common/text.h"
 #include "supervisor/host_ids.h"
 #include "supervisor/supervisor.h"
@@ -86,6 +87,7 @@ int serve() {
   const UniqueFd lock = take_lock(places);
   Config config = load_config(places.config_file());
   check_config(config, places.config_file());
+  config.limits = limits_within(config.limits, this_machine());
   sandbox::Launcher launcher = sandbox::Launcher::start();
   HostIds ids;
   auto facilities = sandbox::smoke_test(launcher, test_identity(ids), places.state_dir);

@@ -77,6 +77,8 @@ Json Supervisor::skill_json(const Skill& recorded) {
               {"content_digest", skill.content_digest},
               {"state", state},
               {"capabilities", capabilities}};
+  const std::string limits = limits_in_words(skill.manifest.limits, config_.limits);
+  if (!limits.empty()) out["limits"] = limits;
   if (standing.kind == Standing::Kind::kApproved) {
     out["approved_at"] = standing.approval->time;
     out["approved_by"] = standing.approval->decided_by;

@@ -15,7 +15,7 @@ Prompt prompt_of(const std::vector<CapabilityRequest>& asked, const std::string&
                  bool changed = false) {
   Manifest manifest;
   manifest.name = name;
-  return approval_prompt(manifest, asked, changed, Catalogue());
+  return approval_prompt(manifest, asked, changed, Limits{}, Catalogue());
 }
 
 TEST(Prompt, SaysInPlainWordsWhatIsGranted) {
@@ -47,6 +47,19 @@ TEST(Prompt, NamesInterpretersForWhatTheyAre) {
 TEST(Prompt, DoesNotPromiseWhatNobodyEnforces) {
   EXPECT_THAT(prompt_of({{"home.control", {"light.*"}, ""}}).description,
               HasSubstr("the service must enforce this"));
+}
+
+TEST(Prompt, TellsTheLimitsAsTheyHold) {
+  Manifest manifest;
+  manifest.name = "weather";
+  manifest.limits = Json::parse(
+      R"({"memory": "64G", "cpus": 0.5, "pids": 1, "wall": "90s", "open_files": 8000})");
+  Limits configured;
+  const Prompt prompt =
+      approval_prompt(manifest, {{"data.meals", {}, ""}}, false, configured, Catalogue());
+  EXPECT_THAT(prompt.description,
+              testing::EndsWith("\nHeld to 8 GiB of memory (it asks for 64 GiB), 0.5 processors, "
+                                "1 process, 4096 open files (it asks for 8000), 90 seconds"));
 }
 
 TEST(Prompt, FitsTheHostAndHidesNothingSilently) {
