@@ -42,7 +42,9 @@ CommandEnvironment build_environment(const EnvironmentInput& input, const Policy
       // The host's /etc/gitconfig is not shown; git need not look for it.
       {"GIT_CONFIG_NOSYSTEM", "1"},
       // A new repository starts without hooks, which nobody may make in a workspace (names.cc).
-      {"GIT_TEMPLATE_DIR", ""}};
+      {"GIT_TEMPLATE_DIR", ""},
+      // It stops its own process with ptrace(2), which a sandbox refuses, and fails without.
+      {"LSAN_OPTIONS", "detect_leaks=0"}};
   CommandEnvironment out;
   for (const auto& [name, value] : input.host) {
     // Terminal settings are the host's to say, though the base has them too.

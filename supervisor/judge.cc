@@ -67,6 +67,10 @@ std::string workspace_of(const std::string& path, const Peer& peer, bool privile
     throw UserError("workspace: " + printable(path) + " leads through a symbolic link",
                     "Give the real path: " + real);
   }
+  if (!std::filesystem::is_directory(real, error)) {
+    throw UserError("workspace: " + printable(path) + " is not a directory",
+                    "Give the directory that it is in.");
+  }
   return normal;
 }
 

@@ -9,6 +9,7 @@
 #include "common/hash.h"
 #include "supervisor/environment.h"
 #include "supervisor/judge.h"
+#include "supervisor/limit_reports.h"
 #include "supervisor/refusals.h"
 
 namespace sharkcage {
@@ -149,6 +150,7 @@ void Runner::on_returned(Running& running, const sandbox::Event& event) {
   if (!event.refused_unknown.empty()) payload["refused_unknown"] = event.refused_unknown;
   const std::string reason = running.cancelled.empty() ? event.reason : running.cancelled;
   if (!reason.empty()) notification["reason"] = reason;
+  report_limits(event, running.call->policy.limits, payload, notification);
   finish(running, std::move(notification), "", reason, std::move(payload));
   running.call->state = CallState::kReturned;
   sandboxes_.returned(*running.sandbox);

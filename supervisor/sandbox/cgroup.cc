@@ -1,20 +1,25 @@
 #include "supervisor/sandbox/cgroup.h"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <string_view>
 
 #include "common/errors.h"
 #include "common/fd.h"
+#include "common/machine.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -22,6 +27,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kMount = "/sys/fs/cgroup";
+// PID 1 of a sandbox, which is in its groups beside the commands, and the keepers of commands.
+constexpr std::uint64_t kOurProcesses = 8;
+constexpr std::uint64_t kPeriodUs = 100'000;
+constexpr std::uint64_t kLeastQuotaUs = 1000;  // the kernel takes no less
 // Where the supervisor and its children are, if its own group had to be emptied.
 constexpr const char* kLeaf = "/sharkcage-supervisor";
 
@@ -40,7 +49,7 @@ std::string without_leaf(const std::string& path) {
 bool has_controllers(const std::string& group) {
   std::ifstream file(group + "/cgroup.controllers");
   for (std::string name; file >> name;) {
-    if (name == "memory" || name == "pids") return true;
+    if (name == "memory" || name == "pids" || name == "cpu") return true;
   }
   return false;
 }
@@ -80,8 +89,11 @@ const std::map<std::string, std::string>& own_groups() {
       if (first == std::string::npos || second == std::string::npos) continue;
       const std::string names = line.substr(first + 1, second - first - 1);
       const std::string path = line.substr(second + 1);
+      const std::string below = path == "/" ? "" : path;
       if (names == "memory" || names == "pids") {
-        found[names] = std::string(kMount) + "/" + names + (path == "/" ? "" : path);
+        found[names] = std::string(kMount) + "/" + names + below;
+      } else if (names == "cpu" || names.starts_with("cpu,") || names.ends_with(",cpu")) {
+        found["cpu"] = std::string(kMount) + "/" + names + below;
       } else if (names.empty() &&
                  ::access((std::string(kMount) + "/cgroup.controllers").c_str(), F_OK) == 0) {
         found[""] = kMount + (path == "/" ? "" : without_leaf(path));
@@ -101,34 +113,108 @@ bool is_gone(pid_t pid) {
   return name_end != std::string::npos && text.compare(name_end, 3, ") Z") == 0;
 }
 
+// The number behind `name`, at the start of a line of a file of counters; 0 without the file.
+std::uint64_t counter(const UniqueFd& file, std::string_view name) {
+  char text[512];
+  // Reading also tells the kernel that we know of everything until now (kernfs).
+  const ssize_t got = file ? ::pread(file.get(), text, sizeof text - 1, 0) : 0;
+  if (got <= 0) return 0;
+  text[got] = '\0';
+  const std::string_view all(text, static_cast<std::size_t>(got));
+  for (std::size_t at = 0; (at = all.find(name, at)) != std::string_view::npos; ++at) {
+    if (at == 0 || all[at - 1] == '\n') return std::strtoull(text + at + name.size(), nullptr, 10);
+  }
+  return 0;
+}
+
 }  // namespace
 
 ControlGroup::ControlGroup(const std::string& name, const Limits& limits) {
+  const bool fewer = limits.cpus < usable_processors();
   for (const auto& [controller, parent] : own_groups()) {
+    if (controller == "cpu" && !fewer) continue;
     Group group{parent, parent + "/" + name, controller.empty()};
     if (::mkdir(group.path.c_str(), 0755) != 0) continue;
     groups_.push_back(group);
-    limit(group, controller, limits);
+    if (group.unified || controller == "memory") limit_memory(group, limits.memory);
+    if (group.unified || controller == "pids") limit_pids(group, limits.pids + kOurProcesses);
+    if (fewer && (group.unified || controller == "cpu")) limit_processors(group, limits.cpus);
     if (group.unified) {
       unified_.reset(::open(group.path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     }
   }
+  read_hits();
 }
 
-void ControlGroup::limit(const Group& group, const std::string& controller, const Limits& limits) {
-  const std::string memory = std::to_string(limits.memory);
-  const std::string pids = std::to_string(limits.pids + 2);  // PID 1 and the facade beside them
-  if (group.unified && write_value(group.path + "/memory.max", memory)) {
+void ControlGroup::limit_memory(const Group& group, std::uint64_t bytes) {
+  const std::string memory = std::to_string(bytes);
+  if (group.unified) {
+    if (!write_value(group.path + "/memory.max", memory)) return;
     write_value(group.path + "/memory.swap.max", "0");
-    controllers_.emplace_back("memory");
-  } else if (controller == "memory" && write_value(group.path + "/memory.limit_in_bytes", memory)) {
+    memory_events_.reset(::open((group.path + "/memory.events").c_str(), O_RDONLY | O_CLOEXEC));
+  } else {
+    if (!write_value(group.path + "/memory.limit_in_bytes", memory)) return;
     // Swap counts, too, where the kernel counts it.
     write_value(group.path + "/memory.memsw.limit_in_bytes", memory);
-    controllers_.emplace_back("memory");
+    watch_memory(group.path);
   }
-  if ((group.unified || controller == "pids") && write_value(group.path + "/pids.max", pids)) {
-    controllers_.emplace_back("pids");
+  controllers_.emplace_back("memory");
+}
+
+// An eventfd that the kernel writes when the limit is hit (Documentation/admin-guide/cgroup-v1/
+// memory.rst, "OOM Control"). Without one, the counter is read when a command has ended.
+void ControlGroup::watch_memory(const std::string& path) {
+  memory_events_.reset(::open((path + "/memory.oom_control").c_str(), O_RDONLY | O_CLOEXEC));
+  UniqueFd alarm(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const std::string wish = std::to_string(alarm.get()) + " " + std::to_string(memory_events_.get());
+  if (memory_events_ && alarm && write_value(path + "/cgroup.event_control", wish)) {
+    memory_alarm_ = std::move(alarm);
   }
+}
+
+void ControlGroup::limit_pids(const Group& group, std::uint64_t pids) {
+  if (!write_value(group.path + "/pids.max", std::to_string(pids))) return;
+  pids_events_.reset(::open((group.path + "/pids.events").c_str(), O_RDONLY | O_CLOEXEC));
+  controllers_.emplace_back("pids");
+}
+
+void ControlGroup::limit_processors(const Group& group, double cpus) {
+  const auto wanted = static_cast<std::uint64_t>(std::llround(cpus * kPeriodUs));
+  const std::string quota = std::to_string(std::max(wanted, kLeastQuotaUs));
+  const std::string period = std::to_string(kPeriodUs);
+  const bool set = group.unified ? write_value(group.path + "/cpu.max", quota + " " + period)
+                                 : write_value(group.path + "/cpu.cfs_period_us", period) &&
+                                       write_value(group.path + "/cpu.cfs_quota_us", quota);
+  if (set) controllers_.emplace_back("cpu");
+}
+
+bool ControlGroup::has(const char* controller) const {
+  return std::find(controllers_.begin(), controllers_.end(), controller) != controllers_.end();
+}
+
+void ControlGroup::add_to(std::vector<pollfd>& events) const {
+  if (memory_alarm_) {
+    events.push_back({memory_alarm_.get(), POLLIN, 0});
+  } else if (memory_events_ && unified_) {
+    events.push_back({memory_events_.get(), POLLPRI, 0});
+  }
+  if (tells_pids()) events.push_back({pids_events_.get(), POLLPRI, 0});
+}
+
+bool ControlGroup::memory_alarmed(const std::vector<pollfd>& events) const {
+  return memory_alarm_ && std::any_of(events.begin(), events.end(), [&](const pollfd& event) {
+           return event.fd == memory_alarm_.get() && (event.revents & POLLIN) != 0;
+         });
+}
+
+ControlGroup::Hits ControlGroup::read_hits() {
+  if (memory_alarm_) {
+    std::uint64_t alarms = 0;
+    if (::read(memory_alarm_.get(), &alarms, sizeof alarms) < 0 && errno != EAGAIN) {
+      throw_errno("read", "an eventfd");
+    }
+  }
+  return {counter(memory_events_, "oom_kill "), counter(pids_events_, "max ")};
 }
 
 ControlGroup::~ControlGroup() {
@@ -157,9 +243,10 @@ void make_room_for_groups() {
   // Not before the group is empty: "pids" alone would be accepted, and make the group a threaded
   // one, in which no sandbox can be born.
   if (!is_root(own->second) && !move_processes_down(own->second)) return;
-  // One by one: a controller that is not there would refuse the other, too.
+  // One by one: a controller that is not there would refuse the others, too.
   write_value(own->second + "/cgroup.subtree_control", "+memory");
   write_value(own->second + "/cgroup.subtree_control", "+pids");
+  write_value(own->second + "/cgroup.subtree_control", "+cpu");
 }
 
 std::string group_name(pid_t launcher, pid_t monitor) {

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <span>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "common/errors.h"
@@ -17,6 +18,7 @@ namespace sharkcage::sandbox {
 namespace {
 
 constexpr const char* kWall = "wall";
+constexpr const char* kOutput = "output";
 constexpr const char* kKilled = "the sandbox was killed, by its memory limit or from outside";
 constexpr const char* kKeeperLost =
     "the process that keeps the command was killed, by the sandbox's memory limit or from inside";
@@ -24,6 +26,8 @@ constexpr const char* kKeeperLost =
 constexpr std::chrono::milliseconds kEndPatience{1500};
 // Keepers that have no command; each holds some memory.
 constexpr std::size_t kMaxWaiting = 4;
+// How long a client may take to read what a killed command had written.
+constexpr std::chrono::milliseconds kOutputPatience{1000};
 
 std::uint64_t microseconds(const timeval& time) {
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000u +
@@ -35,16 +39,34 @@ bool send_order(int channel, const InitOrder& order, std::span<const int> fds = 
   return send_with_fds(channel, bytes, fds) == sizeof order;
 }
 
+Refusal refused_by(const char* limit) {
+  Refusal refusal;
+  refusal.operation = "limit";
+  refusal.target = limit;
+  refusal.first_us = microseconds_since_1970();
+  return refusal;
+}
+
 }  // namespace
 
-bool Commands::run(const Json& order, const std::vector<UniqueFd>& fds) {
+void Commands::hold_to(LimitWatch& watch, std::uint64_t output) {
+  watch_ = &watch;
+  output_ = output;
+}
+
+bool Commands::run(const Json& order, std::vector<UniqueFd> fds) {
   Command command;
   command.id = order.value("id", std::uint64_t{0});
   command.last = order.value("last", false);
   // The image, and stdio unless there is a terminal.
   const bool complete = command.id != 0 && (fds.size() == 1 || fds.size() == 4);
   if (!complete || full_ || (command.last && any_) || find(command.id) != nullptr) return false;
+  if (fds.size() == 4) {
+    command.output = std::make_unique<OutputRelay>(std::move(fds[2]), std::move(fds[3]), output_);
+    std::tie(fds[2], fds[3]) = command.output->take_ends();
+  }
   const std::chrono::milliseconds wall(order.value("wall_ms", std::int64_t{0}));
+  command.mark = watch_->mark();
   command.started = Clock::now();
   if (wall.count() > 0) command.deadline = command.started + wall;
   any_ = true;
@@ -90,10 +112,15 @@ void Commands::cancel(std::uint64_t id, const std::string& reason) {
 void Commands::add_to(std::vector<pollfd>& events) const {
   for (const Command& command : commands_) {
     if (command.channel) events.push_back({command.channel.get(), POLLIN, 0});
+    if (command.output) command.output->add_to(events);
   }
 }
 
 void Commands::hear(const std::vector<pollfd>& events) {
+  // Output first: most of what a command wrote is through then when it is heard to have returned.
+  for (Command& command : commands_) {
+    if (command.output) command.output->hear(events);
+  }
   for (const pollfd& event : events) {
     if (event.revents == 0) continue;
     const auto command =
@@ -102,7 +129,31 @@ void Commands::hear(const std::vector<pollfd>& events) {
     if (command == commands_.end()) continue;
     while (hear(*command)) continue;
   }
-  commands_.remove_if([](const Command& command) { return command.over; });
+  for (Command& command : commands_) keep_output(command);
+  commands_.remove_if([](const Command& command) {
+    return command.over && command.outcome.is_null() &&
+           (!command.output || command.output->drained());
+  });
+}
+
+// What follows from the output that has gone by now.
+void Commands::keep_output(Command& command) {
+  if (!command.output) return;
+  // What a command left behind has its streams closed, no more.
+  if (command.output->over_limit() && !command.returned) cancel(command.id, kOutput);
+  if (!command.outcome.is_null() && command.output->drained()) tell_returned(command);
+}
+
+bool Commands::relaying() const {
+  return std::any_of(commands_.begin(), commands_.end(),
+                     [](const Command& command) { return !command.outcome.is_null(); });
+}
+
+void Commands::drop_output() {
+  for (Command& command : commands_) {
+    command.output.reset();
+    if (!command.outcome.is_null()) tell_returned(command);
+  }
 }
 
 int Commands::milliseconds_left() const {
@@ -118,6 +169,12 @@ void Commands::keep_time() {
   for (Command& command : commands_) {
     if (command.deadline > now) continue;
     command.deadline = Clock::time_point::max();
+    // Its client does not read.
+    if (!command.outcome.is_null()) {
+      command.output.reset();
+      tell_returned(command);
+      continue;
+    }
     // Its keeper could not end everything in time: it was stopped, or the command forks faster.
     if (command.ending) return hooks_.end_sandbox(command.reason);
     cancel(command.id, kWall);
@@ -130,11 +187,15 @@ void Commands::close(const std::string& reason, const rusage& usage) {
     while (command.channel && hear(command)) continue;
     if (command.returned || command.over) continue;
     if (command.reason.empty()) command.reason = reason.empty() ? kKilled : reason;
+    command.deadline = Clock::now() + kOutputPatience;
+    InitReport report;
+    report.value = SIGKILL;
     // Of the only command, what PID 1 and all of its children used is known; of several it is not.
-    const bool measured = command.last;
-    tell_returned(command, SIGKILL,
-                  measured ? microseconds(usage.ru_utime) + microseconds(usage.ru_stime) : 0,
-                  measured ? static_cast<std::uint64_t>(usage.ru_maxrss) * 1024 : 0);
+    if (command.last) {
+      report.cpu_us = microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
+      report.max_rss = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+    }
+    note_returned(command, report);
   }
 }
 
@@ -171,42 +232,67 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
       hooks_.tell({{"event", "started"}, {"id", command.id}, {"pid", report.value}}, {});
       break;
     case InitReport::kReturned:
-      tell_returned(command, report.value, report.cpu_us, report.max_rss);
+      note_returned(command, report);
       break;
     case InitReport::kFailed:
       tell_failed(command, report);
       break;
     case InitReport::kOver:
       command.over = true;
-      command.deadline = Clock::time_point::max();
+      if (command.output) command.output->note_end();
       if (waiting_.size() < kMaxWaiting) waiting_.push_back(std::move(command.channel));
+      if (!command.outcome.is_null()) break;  // "over" follows it
+      command.deadline = Clock::time_point::max();
       hooks_.tell({{"event", "over"}, {"id", command.id}}, {});
       break;
+    case InitReport::kInMemory:
     case InitReport::kFiltered:
     case InitReport::kReady:
       break;
   }
 }
 
-void Commands::tell_returned(Command& command, int status, std::uint64_t cpu_us,
-                             std::uint64_t max_rss) {
-  const auto since = Clock::now() - command.started;
-  Json event = {{"event", "returned"},
-                {"id", command.id},
-                {"reason", command.reason},
-                {"cpu_us", cpu_us},
-                {"max_rss", max_rss},
-                {"wall_us", std::chrono::duration_cast<std::chrono::microseconds>(since).count()}};
-  if (WIFSIGNALED(status)) {
-    event["signal"] = WTERMSIG(status);
-  } else {
-    event["exit"] = WEXITSTATUS(status);
+// It is told once everything that the command wrote is with its client.
+void Commands::note_returned(Command& command, const InitReport& report) {
+  const int status = report.value;
+  const auto wall = Clock::now() - command.started;
+  std::vector<Refusal> limits = watch_->since(command.mark);
+  const bool out_of_memory = !limits.empty() && limits.front().target == kMemory;
+  // The kernel kills before we can.
+  const bool by_us = !command.reason.empty() && command.reason != kKilled;
+  if (out_of_memory && !by_us && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+    command.reason = kMemory;
   }
+  for (const char* limit : {kWall, kOutput}) {
+    if (command.reason == limit) limits.push_back(refused_by(limit));
+  }
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ) limits.push_back(refused_by("file size"));
+  if (report.full) limits.push_back(refused_by("tmp"));
+  command.outcome = {
+      {"event", "returned"},
+      {"id", command.id},
+      {"reason", command.reason},
+      {"cpu_us", report.cpu_us},
+      {"max_rss", report.max_rss},
+      {"wall_us", std::chrono::duration_cast<std::chrono::microseconds>(wall).count()}};
+  if (WIFSIGNALED(status)) {
+    command.outcome["signal"] = WTERMSIG(status);
+  } else {
+    command.outcome["exit"] = WEXITSTATUS(status);
+  }
+  for (const Refusal& limit : limits) command.outcome["limits"].push_back(refusal_to_json(limit));
   command.returned = true;
+  command.refusals = collect_refused(command, command.outcome);
+  if (command.output) command.output->note_end();
+  if (!command.output || command.output->drained()) tell_returned(command);
+}
+
+void Commands::tell_returned(Command& command) {
+  hooks_.tell(std::exchange(command.outcome, nullptr), command.refusals);
+  command.refusals.clear();
+  if (command.over) hooks_.tell({{"event", "over"}, {"id", command.id}}, {});
   // The time limit is the command's. What it left behind lives as long as the sandbox.
-  if (!command.ending) command.deadline = Clock::time_point::max();
-  const std::vector<UniqueFd> refused = collect_refused(command, event);
-  hooks_.tell(event, refused);
+  if (!command.ending || command.over) command.deadline = Clock::time_point::max();
 }
 
 // A refusal belongs to the command whose session it was in; one of a process that has left its
@@ -247,7 +333,9 @@ void Commands::tell_failed(Command& command, InitReport& report) {
 // everything with itself.
 void Commands::lost(Command& command) {
   if (command.last || closed_) return;
-  hooks_.end_sandbox(command.ending ? command.reason : kKeeperLost);
+  hooks_.end_sandbox(command.ending                ? command.reason
+                     : watch_->ran_out_of_memory() ? kMemory
+                                                   : kKeeperLost);
 }
 
 }  // namespace sharkcage::sandbox

@@ -1,5 +1,5 @@
 // The commands of one sandbox, as its monitor sees them: started by order of the supervisor, heard
-// through their keepers, ended at their time limit.
+// through their keepers, their output relayed, ended at their limits of time and output.
 #pragma once
 
 #include <poll.h>
@@ -10,12 +10,15 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "common/fd.h"
 #include "common/json.h"
 #include "supervisor/sandbox/init_channel.h"
+#include "supervisor/sandbox/limit_watch.h"
+#include "supervisor/sandbox/output_relay.h"
 #include "supervisor/sandbox/refusals.h"
 
 namespace sharkcage::sandbox {
@@ -33,12 +36,14 @@ class Commands {
   };
 
   explicit Commands(Hooks hooks) : hooks_(std::move(hooks)) {}
+  // Before anything else. `watch` outlives this. `output`: bytes that one command may write.
+  void hold_to(LimitWatch& watch, std::uint64_t output);
 
   // Commands of the PID 1 at the other end of `init`, which must stay open.
   void attach(int init) { init_ = init; }
 
   // The order "run". False for one that is none.
-  bool run(const Json& order, const std::vector<UniqueFd>& fds);
+  bool run(const Json& order, std::vector<UniqueFd> fds);
   // To the command's process group. One that has returned is no error.
   void signal(std::uint64_t id, int number);
   // Ends the command and whatever comes from it.
@@ -53,6 +58,13 @@ class Commands {
   // Until the next time limit; -1 as long as none runs.
   int milliseconds_left() const;
   void keep_time();
+  // Whether a command runs, or something that one left behind.
+  bool busy() const { return !commands_.empty(); }
+  // Whether the output of a command that has returned is still on its way to its client, and what
+  // it left behind is gone. Then the end of PID 1 is not the end of this.
+  bool relaying() const;
+  // Nobody waits for that output any more.
+  void drop_output();
 
   // PID 1 is gone, killed for `reason` if that is not empty: what keepers said before counts, and
   // the commands that have not returned are told as killed. `usage` is of PID 1 and its children.
@@ -72,13 +84,20 @@ class Commands {
     bool over = false;
     RefusalTable refused;
     std::uint64_t refused_more = 0;
+    std::unique_ptr<OutputRelay> output;  // none with a terminal
+    LimitWatch::Mark mark;
+    // "returned", to be told when the output is through, and what goes with it.
+    Json outcome;
+    std::vector<UniqueFd> refusals;
   };
 
   Command* find(std::uint64_t id);
   bool hear(Command& command);
   void on_report(Command& command, InitReport& report, const std::vector<UniqueFd>& fds);
   std::vector<UniqueFd> collect_refused(Command& command, Json& event);
-  void tell_returned(Command& command, int status, std::uint64_t cpu_us, std::uint64_t max_rss);
+  void note_returned(Command& command, const InitReport& report);
+  void tell_returned(Command& command);
+  void keep_output(Command& command);
   void tell_failed(Command& command, InitReport& report);
   UniqueFd make_keeper(bool last);
   void lost(Command& command);
@@ -86,6 +105,8 @@ class Commands {
   const Hooks hooks_;
   int init_ = -1;
   std::vector<UniqueFd> waiting_;  // the channels of keepers that have no command
+  LimitWatch* watch_ = nullptr;
+  std::uint64_t output_ = 0;
   std::list<Command> commands_;
   bool any_ = false;   // a command was ordered
   bool full_ = false;  // the last one was

@@ -89,6 +89,20 @@ class Init {
       fail(failure.what, failure.path);
     }
     ::umask(022);
+    if (plan_.tell_memory) tell_memory();
+  }
+
+  // From outside they cannot be reached: what shows the root answers processes inside alone.
+  void tell_memory() {
+    for (const Step& step : plan_.steps) {
+      if (step.kind != Step::Kind::kTmpfs) continue;
+      InitReport report;
+      report.kind = InitReport::kInMemory;
+      const int place = ::open(step.target.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+      if (place < 0) fail(InitReport::kMountTmpfs, step.target.c_str());
+      send(report, place);
+      ::close(place);
+    }
   }
 
   // What the launcher and the monitor had open, their standard streams too. Before anything looks

@@ -25,6 +25,7 @@ enum RunFd : std::size_t { kImageFd, kStdinFd, kStdoutFd, kStderrFd, kRunFds };
 
 struct InitReport {
   enum Kind : std::uint32_t {
+    kInMemory,  // of PID 1, if the plan wants it; descriptor: a file system in memory
     kFiltered,  // of PID 1; descriptor: the listener of the system call filter
     kReady,     // of PID 1; descriptor: the listener, if any
     kFailed,    // of PID 1: `what` failed with `error` at `text`; of a keeper: no command runs
@@ -64,6 +65,7 @@ struct InitReport {
   std::int32_t value = 0;
   std::uint64_t cpu_us = 0;
   std::uint64_t max_rss = 0;
+  bool full = false;  // kReturned: a private directory in memory has no room left
   char text[512] = {};
 };
 

@@ -3,11 +3,13 @@
 #include "supervisor/sandbox/keeper.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -49,6 +51,12 @@ bool place(const int* stdio) {
     if (::dup2(high[i], i) < 0) return false;
   }
   return ::close_range(3, ~0u, 0) == 0;
+}
+
+bool is_full(const char* path) {
+  struct statfs status {};
+  return ::statfs(path, &status) == 0 && status.f_type == TMPFS_MAGIC &&
+         (status.f_bfree == 0 || status.f_ffree == 0);
 }
 
 void lower_limit(const RlimitRule& rule) {
@@ -244,6 +252,7 @@ void Keeper::returned(int status, const rusage& usage) {
   report.value = status;
   report.cpu_us = microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
   report.max_rss = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  report.full = is_full("/tmp") || is_full("/dev/shm");
   leader_ = 0;
   tell(report);
   // The end of PID 1 is the end of every process of its namespace (pid_namespaces(7)).

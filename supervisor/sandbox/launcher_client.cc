@@ -65,6 +65,9 @@ Event returned_event(const Json& json, const std::vector<UniqueFd>& fds) {
     event.refused = std::move(taken.refusals);
     event.refused_more = taken.more;
   }
+  for (const Json& limit : json.value("limits", Json::array())) {
+    event.limits.push_back(refusal_from_json(limit));
+  }
   return event;
 }
 

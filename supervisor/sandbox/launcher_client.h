@@ -74,13 +74,15 @@ struct Event {
   UniqueFd listener;          // 127.0.0.1:18800 inside, listening, not blocking
   UniqueFd terminal;          // the master of the command's terminal
   pid_t pid = 0;  // kReady: PID 1, as seen outside. kStarted: the command's leader, inside
-  // kReady: the control groups that limit the sandbox as a whole: "memory", "pids", or none.
+  // kReady: what limits the sandbox as a whole (LimitWatch::holders).
   std::vector<std::string> controllers;
 
   // kReturned: one of `exit` (0 … 255) and `signal` (1 …).
   std::optional<int> exit;
   int signal = 0;
-  std::string reason;  // "" it ended by itself, "wall" the time limit, else that of `order_kill`
+  // "" it ended by itself; "wall", "memory", "pids", "output" a limit; else that of `order_kill`.
+  std::string reason;
+  std::vector<Refusal> limits;  // that it ran into, whether they ended it or not
   std::uint64_t wall_us = 0;
   std::uint64_t cpu_us = 0;
   std::uint64_t max_rss = 0;  // bytes, of its largest process

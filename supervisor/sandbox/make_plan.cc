@@ -9,6 +9,10 @@
 namespace sharkcage::sandbox {
 namespace {
 
+// What runs in a user namespace beside the commands. More than a control group of processes leaves
+// for us, so that where there is one it refuses first, and counts.
+constexpr std::uint64_t kOurProcesses = 16;
+
 void plan_identity(const Spec& spec, Plan& plan) {
   if (!spec.identity.privileged()) return;
   plan.become_uid = inside_uid(spec.identity);
@@ -44,7 +48,7 @@ void plan_limits(const Limits& limits, Plan& plan) {
   if (weakened::leaves_out(weakened::Layer::kLimits)) return;
   plan.rlimits = {{RLIMIT_NOFILE, limits.open_files},
                   {RLIMIT_FSIZE, limits.file_size},
-                  {RLIMIT_NPROC, limits.pids},
+                  {RLIMIT_NPROC, limits.pids + kOurProcesses},
                   {RLIMIT_CORE, 0}};
 }
 

@@ -18,7 +18,6 @@
 #include "common/errors.h"
 #include "common/json.h"
 #include "supervisor/sandbox/attendant.h"
-#include "supervisor/sandbox/cgroup.h"
 #include "supervisor/sandbox/commands.h"
 #include "supervisor/sandbox/deputy.h"
 #include "supervisor/sandbox/facade.h"
@@ -26,8 +25,10 @@
 #include "supervisor/sandbox/identity.h"
 #include "supervisor/sandbox/init.h"
 #include "supervisor/sandbox/init_channel.h"
+#include "supervisor/sandbox/limit_watch.h"
 #include "supervisor/sandbox/make_plan.h"
 #include "supervisor/sandbox/mounts.h"
+#include "supervisor/sandbox/seccomp.h"
 #include "supervisor/sandbox/syscalls.h"
 #include "supervisor/sandbox/weakened.h"
 
@@ -66,15 +67,22 @@ class Monitor {
   // The story of a sandbox from outside. Throws Failed, UserError, system_error before it runs.
   void run() {
     read_spec();
+    LimitWatch limits(group_name_, spec_.policy.limits);
+    limits_ = &limits;
+    commands_.hold_to(limits, spec_.policy.limits.output);
     plan_ = make_plan(spec_, prepared_);
+    plan_.tell_memory = !limits.group().has(kMemory);
+    if (limits.fixes_processors()) {
+      filter_ = with_fixed_processors(*plan_.filter);
+      plan_.filter = &filter_;
+    }
     if (spec_.identity.privileged()) open_mounts();
-    ControlGroup group(group_name_, spec_.policy.limits);
-    controllers_ = group.controllers();
     try {
-      group.enter();
-      start_facade(group.fd());
-      clone_init(group.fd());
-      group.leave();
+      limits.group().enter();
+      start_facade(limits.group().fd());
+      clone_init(limits.group().fd());
+      limits.group().leave();
+      limits.begin(init_, facade_.pid());
       write_id_maps(init_, spec_.identity);
       namespaces_ = open_namespaces(init_);
       order_init({InitOrder::kBegin, 0}, {});
@@ -86,6 +94,7 @@ class Monitor {
     end_init();
     if (!ready_) throw Failed("the sandbox was ended before it was complete", 0, reason_);
     commands_.close(reason_, usage_);
+    relay_rest();
   }
 
  private:
@@ -187,7 +196,8 @@ class Monitor {
           {fds_.control.get(), POLLIN, 0}, {fds_.lifeline.get(), POLLIN, 0},
           {deputy_.pidfd(), POLLIN, 0},    {facade_.pidfd(), POLLIN, 0}};
       commands_.add_to(events);
-      if (::poll(events.data(), events.size(), commands_.milliseconds_left()) < 0) {
+      limits_->add_to(events);
+      if (::poll(events.data(), events.size(), milliseconds_left()) < 0) {
         if (errno != EINTR) throw_errno("poll");
         continue;
       }
@@ -207,10 +217,50 @@ class Monitor {
       }
       if (events[5].revents != 0) {
         facade_.stop();
-        kill_init("the process that serves its home has ended");
+        // It is in the sandbox's memory group, since it holds the sandbox's files.
+        kill_init(limits_->ran_out_of_memory() ? kMemory
+                                               : "the process that serves its home has ended");
+      }
+      commands_.keep_time();
+      if (const auto reason = limits_->look(events)) kill_init(*reason);
+    }
+  }
+
+  // -1 as long as nothing is to be done at a time.
+  int milliseconds_left() const {
+    const int limits = limits_->milliseconds_left(commands_.busy());
+    const int commands = commands_.milliseconds_left();
+    return limits < 0 || commands < 0 ? std::max(limits, commands) : std::min(limits, commands);
+  }
+
+  // Everything of the sandbox is gone. What its commands wrote before is still on its way.
+  void relay_rest() {
+    while (commands_.relaying()) {
+      std::vector<pollfd> events = {{fds_.control.get(), POLLIN, 0},
+                                    {fds_.lifeline.get(), POLLIN, 0}};
+      commands_.add_to(events);
+      if (::poll(events.data(), events.size(), commands_.milliseconds_left()) < 0) {
+        if (errno != EINTR) throw_errno("poll");
+        continue;
+      }
+      commands_.hear(events);
+      if (events[1].revents != 0 || (events[0].revents != 0 && !is_signal_order())) {
+        commands_.drop_output();
       }
       commands_.keep_time();
     }
+  }
+
+  // Of the orders that may still come, the only one that does not end the call.
+  bool is_signal_order() {
+    std::string text(kMaxOrder, '\0');
+    std::vector<UniqueFd> fds;
+    const ssize_t size =
+        recv_with_fds(fds_.control.get(), text.data(), text.size(), fds, MSG_DONTWAIT);
+    if (size <= 0) return size < 0 && errno == EAGAIN;
+    text.resize(static_cast<std::size_t>(size));
+    const Json order = Json::parse(text, nullptr, false);
+    return order.is_object() && order.value("order", "") == "signal";
   }
 
   // False when PID 1 has said nothing more.
@@ -222,12 +272,14 @@ class Monitor {
     // Until PID 1 is reaped, poll would report the end of file again and again.
     if (size == 0) channel_.reset();
     if (size != sizeof report) return false;
-    if (report.kind == InitReport::kFiltered) {
+    if (report.kind == InitReport::kInMemory) {
+      for (UniqueFd& place : fds) limits_->add_file_system(std::move(place));
+    } else if (report.kind == InitReport::kFiltered) {
       if (fds.size() != 1) throw Failed("the sandbox has no listener for system calls", 0, "");
       deputy_ = start_deputy(spec_, plan_, std::move(namespaces_), std::move(fds[0]), refusals_);
     } else if (report.kind == InitReport::kReady) {
       ready_ = true;
-      tell({{"event", "ready"}, {"pid", init_}, {"controllers", controllers_}}, fds);
+      tell({{"event", "ready"}, {"pid", init_}, {"controllers", limits_->holders()}}, fds);
     } else if (report.kind == InitReport::kFailed) {
       report.text[sizeof report.text - 1] = '\0';
       throw Failed(Failure{report.what, report.error, report.text});
@@ -262,7 +314,7 @@ class Monitor {
     const std::string name = order.is_object() ? order.value("order", "") : "";
     const auto id = order.is_object() ? order.value("id", std::uint64_t{0}) : 0;
     if (name == "run") {
-      if (!commands_.run(order, fds)) kill_init(kSupervisor);
+      if (!commands_.run(order, std::move(fds))) kill_init(kSupervisor);
     } else if (name == "signal") {
       commands_.signal(id, order.value("signal", 0));
     } else if (name == "cancel") {
@@ -308,9 +360,10 @@ class Monitor {
   MonitorFds& fds_;
   const Prepared& prepared_;
   const std::string group_name_;
-  std::vector<std::string> controllers_;
+  LimitWatch* limits_ = nullptr;  // as long as there is a sandbox
   Spec spec_;
   Plan plan_;
+  std::vector<sock_filter> filter_;  // if it is of this sandbox alone
   std::map<std::pair<uid_t, gid_t>, UniqueFd> idmaps_;
   NamespaceFds namespaces_;  // until the deputy has them
   RefusalCounter refusals_;

@@ -13,6 +13,7 @@
 #include <termios.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
@@ -262,6 +263,17 @@ std::string call_name(int call) {
   std::string text = name;
   std::free(name);
   return text;
+}
+
+// In front of the other rules. A number of another architecture's table means another call there,
+// which they refuse anyway.
+std::vector<sock_filter> with_fixed_processors(const std::vector<sock_filter>& filter) {
+  std::vector<sock_filter> fixed = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setaffinity, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF)};
+  fixed.insert(fixed.end(), filter.begin(), filter.end());
+  return fixed;
 }
 
 }  // namespace sharkcage::sandbox

@@ -16,6 +16,10 @@ namespace sharkcage::sandbox {
 // std::runtime_error, system_error.
 std::vector<sock_filter> build_filter(bool exec_any);
 
+// The same, and a command keeps the processors that it was given (sched_setaffinity(2) is
+// refused).
+std::vector<sock_filter> with_fixed_processors(const std::vector<sock_filter>& filter);
+
 // The deputy's answer to a call that waits for it and that nobody carries out: an errno, EPERM for
 // most.
 int error_of_refused(int call, const std::array<std::uint64_t, 6>& args);

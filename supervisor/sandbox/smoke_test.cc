@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
@@ -71,6 +72,7 @@ Spec spec_of(const Scratch& scratch, const Identity& identity) {
   spec.policy.workspace = scratch.path();
   spec.policy.home = "/home/user";
   spec.policy.exec.any = true;
+  spec.policy.limits.cpus = 0.5;  // so that something must hold it
   spec.policy.hosts = {{"localhost", 1, true}};  // so that there is a listener
   spec.paths.push_back(judge_path(scratch.path(), scratch.path(), Access::kReadWrite));
   return spec;
@@ -210,13 +212,22 @@ void report_facade(Report& report) {
              false);
 }
 
-void report_limits(const Result& result, Report& report) {
-  std::string found;
-  for (const std::string& name : result.controllers) found += (found.empty() ? "" : ", ") + name;
-  report.add("control groups", !found.empty(), found.empty() ? "none can be made here" : found,
-             "Run as a system install, or let systemd delegate (Delegate=yes), to limit the memory "
-             "of all processes of a call together.",
+void report_limit(const std::string& name, const std::string& controller,
+                  const std::string& instead, const Result& result, Report& report) {
+  const auto& found = result.controllers;
+  const bool group = std::find(found.begin(), found.end(), controller) != found.end();
+  report.add(name, group, group ? "by control group" : "approximate: " + instead,
+             "Run as a system install, or let systemd delegate (Delegate=yes): with control groups "
+             "limits hold exactly.",
              false);
+}
+
+void report_limits(const Result& result, Report& report) {
+  report_limit("memory limit", "memory", "processes are added up several times a second", result,
+               report);
+  report_limit("process limit", "pids", "by rlimit, which counts what is refused once", result,
+               report);
+  report_limit("processor limit", "cpu", "whole processors, by affinity", result, report);
 }
 
 }  // namespace

@@ -81,16 +81,18 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 //       it; the sandbox with it where that cannot be made sure
 //   {"order": "kill", "reason": "…"}   ends the sandbox at once
 // Events from the monitor:
-//   {"event": "ready", "pid": N, "controllers": ["memory", "pids"]}   pid: PID 1, as seen outside
+//   {"event": "ready", "pid": N, "controllers": ["memory", "pids", "cpu: affinity"]}
+//       pid: PID 1, as seen outside
 //                                      + the proxy's listening socket if the policy has a network
 //   {"event": "terminal", "id": N}     + the master of the command's terminal, before "started"
 //   {"event": "started", "id": N, "pid": N}  the command was executed (execve succeeded) as the
 //       leader of session N inside; absent when its program was not found (exit 127) or not
 //       executable (126)
 //   {"event": "returned", "id": N, "exit": N | "signal": N, "reason": "wall" | "killed" | …,
-//    "wall_us": N, "cpu_us": N, "max_rss": BYTES}
+//    "wall_us": N, "cpu_us": N, "max_rss": BYTES, "limits": [Refusal…]?}
 //                                      + a memfd with what was refused (refusals.h), if anything
 //                                      was; with "refused_unknown": "…" where that was lost
+//       when everything that it wrote has gone to its client, or can go nowhere
 //   {"event": "over", "id": N}         no process of the command is left (not for a last one: the
 //       end of the sandbox says so)
 //   {"event": "failed", "id": N, "what": "…", "errno": N, "remedy": "…"}   the command did not run;

@@ -80,6 +80,9 @@ std::string Outcome::text() const {
   if (!reason.empty()) text += "reason " + reason + "\n";
   for (const std::string& refusal : refusals()) text += "refused " + refusal + "\n";
   if (!refused_unknown.empty()) text += refused_unknown + "\n";
+  for (const Refusal& limit : limits) {
+    text += "limit " + limit.target + ", " + std::to_string(limit.count) + "\n";
+  }
   return text + "stdout: " + out + "\nstderr: " + err;
 }
 
@@ -144,6 +147,7 @@ void Call::record(Event event) {
       outcome_.max_rss = event.max_rss;
       outcome_.refused = event.refused;
       outcome_.refused_unknown = event.refused_unknown;
+      outcome_.limits = event.limits;
       break;
     case Event::Kind::kFailed:
       outcome_.failed = event.what;

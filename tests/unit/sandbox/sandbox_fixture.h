@@ -40,6 +40,7 @@ struct Outcome {
   std::uint64_t max_rss = 0;
   std::vector<Refusal> refused;
   std::string refused_unknown;
+  std::vector<Refusal> limits;
 
   // "write /etc/passwd" for each refusal, "rename /a -> /b" for those with two paths.
   std::vector<std::string> refusals() const;

@@ -1,0 +1,79 @@
+#include "supervisor/limit_reports.h"
+
+#include <chrono>
+
+#include "common/text.h"
+
+namespace sharkcage {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::system_clock;
+
+std::string processes_in_words(std::uint64_t pids) {
+  return std::to_string(pids) + (pids == 1 ? " process" : " processes");
+}
+
+std::string times(std::uint64_t count) {
+  return count == 1 ? "once" : std::to_string(count) + " times";
+}
+
+// `ended`: the call ended for this.
+std::string sentence(const sandbox::Refusal& hit, bool ended, const Limits& limits) {
+  if (hit.target == "memory") {
+    const std::string limit = size_in_words(limits.memory);
+    return ended ? "The call was ended: it needed more memory than its limit of " + limit + "."
+                 : "The limit of " + limit + " of memory was hit " + times(hit.count) +
+                       ", and processes were killed.";
+  }
+  if (hit.target == "pids") {
+    const std::string limit = processes_in_words(limits.pids);
+    return ended ? "The call was ended: it kept on starting processes beyond its limit of " +
+                       limit + "."
+                 : "Starting a process was refused " + times(hit.count) + ": the limit is " +
+                       limit + ".";
+  }
+  if (hit.target == "output") {
+    return "The call was ended: it wrote more than its limit of " + size_in_words(limits.output) +
+           " of output.";
+  }
+  if (hit.target == "wall") {
+    return "The call was ended at its time limit of " + duration_in_words(limits.wall) + ".";
+  }
+  if (hit.target == "file size") {
+    return "The command was ended: it wrote beyond its limit of " +
+           size_in_words(limits.file_size) + " a file.";
+  }
+  if (hit.target == "tmp") {
+    return "A private directory in memory (/tmp or /dev/shm) is full: the limit is " +
+           size_in_words(limits.tmp) + ".";
+  }
+  return "The limit \"" + printable(hit.target) + "\" was hit " + times(hit.count) + ".";
+}
+
+}  // namespace
+
+std::string limits_message(const sandbox::Event& event, const Limits& limits) {
+  std::string message;
+  for (const sandbox::Refusal& hit : event.limits) {
+    if (!message.empty()) message += ' ';
+    message += sentence(hit, event.reason == hit.target, limits);
+  }
+  return message;
+}
+
+void report_limits(const sandbox::Event& event, const Limits& limits, Json& payload,
+                   Json& notification) {
+  if (event.limits.empty()) return;
+  Json& refused = payload["refused"];
+  for (const sandbox::Refusal& hit : event.limits) {
+    const auto first = system_clock::time_point(microseconds(hit.first_us));
+    refused.push_back({{"operation", "limit"},
+                       {"limit", hit.target},
+                       {"count", hit.count},
+                       {"first", rfc3339(first)}});
+  }
+  notification["message"] = limits_message(event, limits);
+}
+
+}  // namespace sharkcage
