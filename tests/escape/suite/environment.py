@@ -80,7 +80,16 @@ execute("program-by-hard-link", "the same by a hard link", "link")
 execute("program-copied", "a copy that the attack makes", "copy")
 execute("program-by-descriptor", "the same by execveat and a descriptor", "descriptor")
 execute("program-in-memory", "a file in memory", "memory", layers=(("seccomp",),))
-technique("program-in-tmp", 3, "a copy in /tmp, /dev/shm and the home", prepare=evil_program, skill="scoped",
+
+
+def evil_elsewhere(scene):
+    """Where the copies go outside is cleared away again."""
+    evil_program(scene)
+    for place in ("/tmp", "/dev/shm", scene.instance.home):
+        scene.at_end(lambda place=place: os.unlink(f"{place}/copied"))
+
+
+technique("program-in-tmp", 3, "a copy in /tmp, /dev/shm and the home", prepare=evil_elsewhere, skill="scoped",
           attack=lambda s: ["sh", "-c", 'for d in /tmp /dev/shm "$HOME"; do "$1" execute copy "$2" "$d" && exit; done', "sh",
                             s.program, s.evil])  # fmt: skip
 
@@ -97,9 +106,16 @@ technique("program-by-loader", 3, "ld.so, which runs a program without executing
 technique("library-of-workspace", 3, "a library in the workspace, loaded by an approved program", skill="scoped",
           prepare=lambda s: s.link(s.instance.preload, "evil.so"),
           attack=lambda s: ["sh", "-c", "LD_PRELOAD=$PWD/evil.so cat /dev/null"], layers=(("noexec",),))  # fmt: skip
-technique("library-copied", 3, "the same, copied to /tmp", skill="scoped",
-          prepare=lambda s: s.link(s.instance.preload, "evil.so"),
-          attack=lambda s: ["sh", "-c", "cat evil.so > /tmp/evil-$$.so; LD_PRELOAD=/tmp/evil-$$.so cat /dev/null"])  # fmt: skip
+
+
+def library_elsewhere(scene):
+    scene.link(scene.instance.preload, "evil.so")
+    scene.notes.append(f"/tmp/{scene.secret[-12:]}.so")
+    scene.at_end(lambda: os.unlink(scene.notes[0]))
+
+
+technique("library-copied", 3, "the same, copied to /tmp", skill="scoped", prepare=library_elsewhere,
+          attack=lambda s: ["sh", "-c", 'cat evil.so > "$1"; LD_PRELOAD=$1 cat /dev/null', "sh", *s.notes])  # fmt: skip
 technique("other-program", 3, "a program of the system that is not in the list", skill="scoped",
           attack=lambda s: ["sh", "-c", "uname | grep -q Linux && echo THROUGH uname and grep; id | head -c 3; printenv >/dev/null "
                             "&& echo THROUGH printenv"], endings=(126, 127))  # fmt: skip

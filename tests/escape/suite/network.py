@@ -90,7 +90,7 @@ def local(kind=socket.SOCK_STREAM, place="workspace", name="host.sock"):
 technique("unix-abstract", 6, "an abstract socket of the host", prepare=local(name="@escape"), observe=visited,
           attack=program("unix"), layers=(("network", "landlock", "seccomp"),))  # fmt: skip
 technique("unix-in-workspace", 6, "a socket of the host that lies in the workspace", prepare=local(), observe=visited,
-          attack=program("unix"), layers=(("seccomp",),))  # fmt: skip
+          attack=program("unix"), layers=(("sockets",), ("seccomp",)))  # fmt: skip
 technique("unix-by-link", 6, "the same by a link", prepare=local(), observe=visited,
           attack=lambda s: ["sh", "-c", 'ln -s "$2" l; exec "$1" unix l', "sh", s.program, *s.notes])  # fmt: skip
 technique("unix-by-proc", 6, "the same by /proc/self/cwd and /proc/self/root", prepare=local(), observe=visited,
