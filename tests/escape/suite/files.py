@@ -92,6 +92,24 @@ technique("write-read-only-workspace", 3, "every call that changes a file, in a 
           access="ro", layers=(("readonly",),))  # fmt: skip
 
 
+def plant_fifo(scene):
+    os.mkfifo(scene.workspace + "/fifo")
+    scene.reader, _ = scene.spawn("sh", "-c", "echo ready; head -n 1 fifo > ../beside/heard", cwd=scene.workspace)
+    scene.notes.append(scene.workspace + "/fifo")
+
+
+def heard(scene, result):
+    if "written" not in result.text:
+        return None
+    scene.reader.wait(5)
+    return "the host's reader heard it" if "injected" in scene.read(scene.outside + "/heard") else None
+
+
+technique("fifo-of-read-only-workspace", 3, "a pipe of the host's, in a workspace for reading", prepare=plant_fifo, observe=heard,
+          attack=lambda s: ["sh", "-c", 'until "$@" | grep -v "No such device"; do sleep 0.1; done', "sh", s.program, "write-fifo", *s.notes],
+          access="ro")  # fmt: skip
+
+
 # --- What is hidden.
 
 def hide(scene):
