@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "common/errors.h"
 #include "common/peer.h"
@@ -118,20 +119,25 @@ Client Client::connect(const Places& places, std::string_view name) {
                     "Somebody else put it there: remove it and start your own with: sc start");
   }
   Client client(std::move(socket));
-  client.call("hello", {{"client", name}, {"versions", {kProtocolVersion}}});
+  client.greeting_ = dump_json(request(client.greeting_id_ = ++client.last_id_, "hello",
+                                       {{"client", name}, {"versions", {kProtocolVersion}}})) +
+                     "\n";
   return client;
 }
 
 void Client::send(const Json& message, std::span<const int> fds) {
-  std::string line = dump_json(message);
+  std::string line = std::exchange(greeting_, {});
+  line += dump_json(message);
   line += '\n';
   std::string_view rest = line;
   while (!rest.empty()) {
     const ssize_t sent = send_with_fds(socket_.get(), rest, fds);
     if (sent < 0) {
       const int error = errno;
-      // A server that turned us away has said why.
-      if (const auto last = read_message(); last && last->contains("error")) throw_remote(*last);
+      // A server that turned us away has said why, behind what it had answered before.
+      while (const auto last = read_message()) {
+        if (last->contains("error")) throw_remote(*last);
+      }
       throw UserError(std::string("The connection to the supervisor is lost (") +
                       std::strerror(error) + ")");
     }
@@ -144,8 +150,8 @@ bool Client::receive(int flags) {
   char block[65536];
   std::vector<UniqueFd> fds;
   ssize_t got = recv_with_fds(socket_.get(), block, sizeof block, fds, flags);
-  // A server that closed with a request of ours unread resets the connection. The error is told once,
-  // before what it had sent.
+  // A server that closed with a request of ours unread resets the connection. The error is told
+  // once, before what it had sent.
   if (got < 0 && errno == ECONNRESET) {
     got = recv_with_fds(socket_.get(), block, sizeof block, fds, flags);
   }
@@ -181,8 +187,12 @@ Json Client::call(std::string_view method, Json params, std::span<const int> fds
       notifications.push_back(std::move(*message));
       continue;
     }
+    if (message->value("id", Json()) == Json(greeting_id_) && message->contains("error")) {
+      throw_remote(*message);
+    }
     // An error without an id answers a line that could not be read: ours, as nothing else was sent.
-    if (message->value("id", Json()) != Json(id) && !message->value("id", Json()).is_null()) continue;
+    if (message->value("id", Json()) != Json(id) && !message->value("id", Json()).is_null())
+      continue;
     messages_.insert(messages_.begin(), std::make_move_iterator(notifications.begin()),
                      std::make_move_iterator(notifications.end()));
     if (message->contains("error")) throw_remote(*message);

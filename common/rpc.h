@@ -79,8 +79,9 @@ class RemoteError : public std::runtime_error {
 // A blocking client for the command line and for tests. One thread at a time.
 class Client {
  public:
-  // Connects, checks that the server is run by root or by this user, and says hello. Throws UserError
-  // with the remedy when no supervisor answers.
+  // Connects and checks that the server is run by root or by this user. The hello goes out together
+  // with the first request, whose call also throws what it is answered with. Throws UserError with
+  // the remedy when no supervisor answers.
   static Client connect(const Places& places, std::string_view name);
 
   explicit Client(UniqueFd socket) : socket_(std::move(socket)) {}
@@ -117,6 +118,8 @@ class Client {
   std::deque<Json> messages_;
   std::deque<UniqueFd> fds_;
   std::int64_t last_id_ = 0;
+  std::string greeting_;  // the line that has not been sent yet
+  std::int64_t greeting_id_ = 0;
 };
 
 }  // namespace sharkcage::rpc

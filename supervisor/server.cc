@@ -307,9 +307,6 @@ void Server::on_line(const std::shared_ptr<Connection>& connection, const std::s
     return reject(id, rpc::kMethodNotFound, "There is no method \"" + printable(name) + "\"");
   }
   const Method& method = found->second;
-  if (!connection->greeted_ && name != "hello") {
-    return reject(id, rpc::kVersion, "The first request must be hello");
-  }
   if (!may(connection->roles, method.role)) {
     const std::string refusal = name + " needs the role " + name_of(method.role);
     hooks_.refused(connection->peer, refusal);
@@ -343,6 +340,10 @@ asio::awaitable<void> Server::answer(std::shared_ptr<Connection> connection, Jso
                                      const Method* method, MethodCall request) {
   Json reply;
   try {
+    // Not before: a client need not wait for the answer to its hello.
+    if (!connection->greeted_ && method != &methods_.at("hello")) {
+      throw MethodError(rpc::kVersion, "The first request must be hello");
+    }
     reply = rpc::response(id, co_await method->run(std::move(request)));
     connection->greeted_ = true;
   } catch (const MethodError& error) {

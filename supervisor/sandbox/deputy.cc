@@ -83,7 +83,7 @@ class Deputy {
     // The change of user namespace has cleared it (prctl(2)).
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) throw_errno("prctl");
     if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) throw_errno("prctl");
-    if (drop_privileges_but(CAP_SYS_PTRACE) != 0) throw_errno("capset");
+    if (drop_privileges_but({CAP_SYS_PTRACE, CAP_NET_ADMIN}) != 0) throw_errno("capset");
     for (const RlimitRule& rule : plan_.rlimits) {
       if (rule.resource != RLIMIT_FSIZE) continue;
       const rlimit limit{rule.value, rule.value};

@@ -315,6 +315,8 @@ Answer FileCalls::link(const Notification& call, const Task& task, int old_dirfd
   }
   const Spot spot = view_.spot(task, path);
   const std::string real = view_.real_path(file.get());
+  // A path that cannot be told cannot be judged.
+  if (real.empty()) return Answer::refused(ENAMETOOLONG);
   if (spot.error != 0) {
     return missing(task, "link", path, spot.error, real, view_.meant(path));
   }
@@ -396,7 +398,9 @@ int FileCalls::refuse_move(const std::string& from, const Spot& source, const Sp
   };
   if (fixed(leaves) || fixed(becomes)) return EACCES;
   if (there && completes_repository(target)) return EACCES;
-  return becomes == NameKind::kGitInside && there && !plain ? EACCES : 0;
+  // Nor does a directory come out, in which anything could be made as long as it was inside.
+  const bool crosses = becomes == NameKind::kGitInside || leaves == NameKind::kGitInside;
+  return crosses && there && !plain ? EACCES : 0;
 }
 
 // Whether the new name makes its directory one that git takes for a repository whatever it is
@@ -406,9 +410,8 @@ bool FileCalls::completes_repository(const Spot& spot) const {
   if (!rules_.judge_names || !rules_.names.granted(spot.real)) return false;
   // Of any file there: objects and refs of a ".git" are free themselves.
   const std::string beside = spot.real.substr(0, spot.real.rfind('/')) + "/x";
-  if (kind_of(beside) != NameKind::kFree) return false;
+  if (kind_of(beside) != NameKind::kFree || !is_repository_part(spot.last)) return false;
   const auto is = [&](const char* name) { return ::strcasecmp(spot.last.c_str(), name) == 0; };
-  if (!is("HEAD") && !is("objects") && !is("refs") && !is("commondir")) return false;
   const auto has = [&](const char* name) {
     struct stat status {};
     return is(name) || ::fstatat(spot.directory.get(), name, &status, AT_SYMLINK_NOFOLLOW) == 0;

@@ -19,6 +19,7 @@ namespace {
 constexpr std::size_t kMaxConfig = 1u << 20;
 constexpr std::size_t kMaxPointer = 8192;
 constexpr std::size_t kMaxPointers = 256;
+constexpr std::size_t kMaxMade = 256;
 
 std::string directory_of(const std::string& path) {
   return path.substr(0, path.rfind('/'));
@@ -79,10 +80,11 @@ std::string unused_name() {
 }  // namespace
 
 void GitRules::repository_made(int directory, const std::string& name) {
+  UniqueFd held(::openat(directory, name.c_str(), O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC));
   struct stat status {};
-  if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
-    made_.emplace(status.st_dev, status.st_ino);
-  }
+  if (!held || ::fstat(held.get(), &status) != 0) return;
+  made_.push_back({status.st_dev, status.st_ino, std::move(held)});
+  if (made_.size() > kMaxMade) made_.pop_front();
 }
 
 void GitRules::file_made(const std::string& real) {
@@ -98,8 +100,11 @@ std::string GitRules::replace_config(const Spot& lock, const Spot& config, int& 
   if (name_of(lock.real) != "config.lock" || directory_of(lock.real) != directory_of(config.real)) {
     return "not by git";
   }
+  const auto same = [&](const Made& made) {
+    return made.device == directory.st_dev && made.inode == directory.st_ino;
+  };
   if (::fstat(config.directory.get(), &directory) != 0 ||
-      !made_.contains({directory.st_dev, directory.st_ino})) {
+      std::none_of(made_.begin(), made_.end(), same)) {
     return "not in a new repository";
   }
   const int at = config.directory.get();

@@ -5,9 +5,7 @@
 #include <sys/types.h>
 
 #include <deque>
-#include <set>
 #include <string>
-#include <utility>
 
 #include "common/fd.h"
 #include "supervisor/sandbox/path_view.h"
@@ -36,8 +34,14 @@ class GitRules {
   std::string content_for(const std::string& real) const;
 
   const PathView& view_;
-  std::set<std::pair<dev_t, ino_t>> made_;  // repositories
-  std::deque<std::string> pointers_;        // …/.git/worktrees/ID/gitdir
+  // Repositories, held: the number of one that is gone would be given to another.
+  struct Made {
+    dev_t device;
+    ino_t inode;
+    UniqueFd held;
+  };
+  std::deque<Made> made_;
+  std::deque<std::string> pointers_;  // …/.git/worktrees/ID/gitdir
 };
 
 }  // namespace sharkcage::sandbox

@@ -63,7 +63,9 @@ NameKind kind_in_git(std::span<const std::string> parts) {
   if (std::find(parts.begin(), parts.end(), "hooks") != parts.end()) return NameKind::kProtected;
   const std::string& last = parts.back();
   if (last == "config") return parts.size() == 1 ? NameKind::kGitConfig : NameKind::kProtected;
-  if (last == "config.worktree" || last == "commondir") return NameKind::kProtected;
+  // What a config is written under before it is renamed, too: another sandbox could hold it open.
+  if (last.starts_with("config.") && last != "config.lock") return NameKind::kProtected;
+  if (last == "commondir") return NameKind::kProtected;
   return NameKind::kGitInside;
 }
 
@@ -99,6 +101,13 @@ NameKind ProtectedNames::kind_of(std::string_view path) const {
   const std::span<const std::string> below(git + 1, parts.end());
   if (!below.empty()) return kind_in_git(below);
   return *git == ".git" ? NameKind::kGit : NameKind::kBareGit;
+}
+
+bool is_repository_part(std::string_view name) {
+  const std::vector<std::string> parts = components(name);
+  constexpr std::string_view kParts[] = {"head", "objects", "refs", "commondir"};
+  return parts.size() == 1 &&
+         std::find(std::begin(kParts), std::end(kParts), parts[0]) != std::end(kParts);
 }
 
 std::span<const std::string_view> protected_at_top() {

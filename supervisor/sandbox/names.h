@@ -37,4 +37,7 @@ class ProtectedNames {
 // is made: "{grant}/.git/config". Relative.
 std::span<const std::string_view> protected_at_top();
 
+// Whether git knows a repository by a file or directory of this name, whatever the case.
+bool is_repository_part(std::string_view name);
+
 }  // namespace sharkcage::sandbox

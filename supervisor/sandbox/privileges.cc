@@ -69,8 +69,10 @@ int drop_privileges() {
   return lower_capabilities(0);
 }
 
-int drop_privileges_but(unsigned capability) {
-  return lower_capabilities(std::uint32_t{1} << capability);
+int drop_privileges_but(std::initializer_list<unsigned> kept) {
+  std::uint32_t mask = 0;
+  for (const unsigned capability : kept) mask |= std::uint32_t{1} << capability;
+  return lower_capabilities(mask);
 }
 
 }  // namespace sharkcage::sandbox

@@ -1,6 +1,8 @@
 // What a command may not have: ids of others, capabilities, a way to gain them. Async-signal-safe.
 #pragma once
 
+#include <initializer_list>
+
 #include "supervisor/sandbox/plan.h"
 
 namespace sharkcage::sandbox {
@@ -13,7 +15,7 @@ int become_sandbox_user(const Plan& plan);
 // gain one: set-user-ID programs (no_new_privs), uid 0 (securebits). 0, or -1 with errno.
 int drop_privileges();
 
-// The same, but keeps one capability (CAP_SYS_PTRACE, …) for this process alone.
-int drop_privileges_but(unsigned capability);
+// The same, but keeps some capabilities (CAP_SYS_PTRACE, …) for this process alone.
+int drop_privileges_but(std::initializer_list<unsigned> kept);
 
 }  // namespace sharkcage::sandbox

@@ -2,7 +2,9 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -20,6 +22,8 @@ namespace {
 
 // Descriptors that are held for bound sockets. The oldest are forgotten, and no longer reached.
 constexpr std::size_t kMaxBound = 512;
+// linux/un.h, which does not go together with sys/un.h.
+constexpr unsigned long kUnixFile = SIOCPROTOPRIVATE + 0;
 constexpr std::size_t kPathOffset = offsetof(sockaddr_un, sun_path);
 
 int domain_of(int socket) {
@@ -162,12 +166,15 @@ Answer SocketCalls::bind_path(const Task& task, int socket, const Address& addre
   const Spot spot = view_.spot(task, path);
   if (spot.error != 0) return Answer::refused(spot.error);
   const NameKind kind = rules_.judge_names ? rules_.names.kind_of(spot.real) : NameKind::kFree;
-  if ((kind != NameKind::kFree && kind != NameKind::kGitInside) || !rules_.may_write(spot.real)) {
+  // To git a socket is as good as a directory "refs".
+  const bool git = rules_.judge_names && is_repository_part(spot.last);
+  if ((kind != NameKind::kFree && kind != NameKind::kGitInside) || git ||
+      !rules_.may_write(spot.real)) {
     recorder_.add(task, "bind", spot.real);
     return Answer::refused(EACCES);
   }
-  // By the same text, for getsockname(2). Nobody in the sandbox can exchange what it leads to: the
-  // names are changed here alone.
+  // By the same text, for getsockname(2). Nobody in this sandbox can exchange what it leads to, the
+  // names are changed here alone; another one with the same workspace can.
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
   if (path.text.size() >= sizeof name.sun_path) return Answer::refused(ENAMETOOLONG);
@@ -178,12 +185,14 @@ Answer SocketCalls::bind_path(const Task& task, int socket, const Address& addre
   const int error = ::bind(socket, reinterpret_cast<const sockaddr*>(&name), size) == 0 ? 0 : errno;
   if (::fchdir(view_.self()) != 0) throw_errno("fchdir");
   if (error != 0) return Answer::refused(error);
-  remember(spot.directory.get(), spot.last);
+  remember(socket);
   return Answer::of(0);
 }
 
-void SocketCalls::remember(int directory, const std::string& name) {
-  UniqueFd held(::openat(directory, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+// The very file that the socket has, whatever is at its path by now (linux/un.h; the kernel asks
+// for CAP_NET_ADMIN in the socket's network namespace).
+void SocketCalls::remember(int socket) {
+  UniqueFd held(::ioctl(socket, kUnixFile));
   struct stat status {};
   if (!held || ::fstat(held.get(), &status) != 0 || !S_ISSOCK(status.st_mode)) return;
   bound_.push_back({status.st_dev, status.st_ino, std::move(held)});

@@ -55,7 +55,7 @@ class SocketCalls {
                           Address& address);
   void record_if_outside(const Task& task, const Address& address);
   GivenPath given(const Task& task, const std::string& text) const;
-  void remember(int directory, const std::string& name);
+  void remember(int socket);
   bool is_reachable(int file, const std::string& real) const;
 
   const DeputyRules& rules_;

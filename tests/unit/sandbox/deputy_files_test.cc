@@ -270,6 +270,38 @@ TEST_P(DeputyFiles, NoDirectoryBecomesARepositoryByWhatIsInIt) {
   }
 }
 
+TEST_P(DeputyFiles, NoDirectoryComesOutOfARepository) {
+  const Outcome outcome = shell(
+      "mkdir -p x.git/new/objects x.git/new/refs plain; echo x > x.git/new/HEAD;"
+      "mv x.git/new out 2>/dev/null; mv -T --exchange x.git/new plain 2>/dev/null;"
+      "python3 -c 'import os; os.rename(\"x.git/new\", \"out\")' 2>/dev/null; ls");
+  EXPECT_EQ(outcome.out, "plain\nx.git\n") << outcome.text();
+}
+
+// Directories can be moved to where paths below them are longer than any call tells.
+TEST_P(DeputyFiles, WhatHasNoPathIsNotLinked) {
+  fs::create_directories(workspace_ + "/r/.git");
+  write("home/workspace/r/.git/config", "[core]\n");
+  for (const char* part : {"/r", "/r/.git", "/r/.git/config"}) give_to_person(workspace_ + part);
+  const Outcome outcome = python(R"(
+import os
+top = os.open('.', os.O_RDONLY)
+length = len(os.getcwd())
+while length < 4088:
+    name = 'd' * min(200, 4087 - length)
+    os.mkdir(name); os.chdir(name); length += 1 + len(name)
+here = os.open('.', os.O_RDONLY)
+try: os.rename('r', 'r', src_dir_fd=top, dst_dir_fd=here)
+except OSError as error: print('moved', error.errno)
+try: os.link('r/.git/config', 'conf', src_dir_fd=here, dst_dir_fd=top)
+except OSError as error: print('linked', error.errno)
+print(os.path.lexists(os.path.join('/proc/self/fd', str(top), 'conf')))
+)");
+  EXPECT_THAT(outcome.out, HasSubstr("linked")) << outcome.text();
+  EXPECT_THAT(outcome.out, HasSubstr("False\n"));
+  EXPECT_FALSE(fs::exists(workspace_ + "/conf"));
+}
+
 TEST_P(DeputyFiles, ABareRepositoryHasTheRulesOfOthers) {
   const Outcome outcome = git("git init -q --bare r.git; git clone -q r.git copy; echo x > y.git");
   EXPECT_EQ(outcome.exit, 0) << outcome.text();

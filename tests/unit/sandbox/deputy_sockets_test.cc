@@ -121,12 +121,13 @@ except OSError as error: print(error.errno)
 
 TEST_P(DeputySockets, AreNotBoundToProtectedNames) {
   const Outcome outcome = run(python(R"(
-for path in ('.envrc', '/usr/s'):
+for path in ('.envrc', '/usr/s', 'Refs'):
     try: socket.socket(socket.AF_UNIX).bind(path)
     except OSError as error: print(error.errno, end=' ')
 )"));
-  EXPECT_EQ(outcome.out, "13 13 ") << outcome.text();
-  EXPECT_THAT(outcome.told(), ElementsAre("bind " + workspace_ + "/.envrc", "bind /usr/s"));
+  EXPECT_EQ(outcome.out, "13 13 13 ") << outcome.text();
+  EXPECT_THAT(outcome.told(), ElementsAre("bind " + workspace_ + "/.envrc", "bind /usr/s",
+                                          "bind " + workspace_ + "/Refs"));
 }
 
 TEST_P(DeputySockets, OfTheInternetWorkAndAreRecordedUnlessInside) {

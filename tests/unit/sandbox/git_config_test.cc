@@ -87,6 +87,8 @@ TEST(ProtectedNames, AreProtectedInWritableGrantsAtAnyDepth) {
                {"/w/.git/worktrees/a/logs/config", NameKind::kFree},
                {"/w/.git/worktrees/a/commondir", NameKind::kProtected},
                {"/w/.git/worktrees/a/config.worktree", NameKind::kProtected},
+               {"/w/.git/config.new-0", NameKind::kProtected},
+               {"/w/.git/modules/a/Config.x", NameKind::kProtected},
                {"/w/.git/index", NameKind::kGitInside},
                {"/w/.gitignore", NameKind::kFree},
                {"/repo/.git/hooks/x", NameKind::kProtected},
