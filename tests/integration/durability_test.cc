@@ -147,6 +147,7 @@ TEST_F(Verdicts, HoldTheCommandBackUntilTheyAreWritten) {
   Process client =
       instance_.spawn("sc", {"run", "--", "/bin/sh", "-c", "touch " + mark() + "; echo done"});
   rpc::Client host = instance_.client();
+  host.call("status.get", Json::object());  // the hello is through
   host.post("tool.authorize", {{"tool", "exec"},
                                {"params", {{"command", "true"}}},
                                {"session", "none"},
