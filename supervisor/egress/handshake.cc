@@ -1,7 +1,11 @@
 #include "supervisor/egress/handshake.h"
 
 #include <array>
+#include <asio/steady_timer.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -10,6 +14,8 @@
 
 namespace sharkcage::egress {
 namespace {
+
+constexpr auto kTokenPatience = std::chrono::milliseconds(50);
 
 // Bytes that have arrived and were not yet understood. Has room for the longest message, so a
 // parser that wants more always gets it.
@@ -105,7 +111,13 @@ asio::awaitable<Handshake> shake_hands(Stream& client, const FindCall& find_call
   if (authentication.status == socks5::Status::kMalformed) {
     co_return Refused{"malformed authentication", socks5::authentication_reply(false)};
   }
-  const std::string call = find_call(authentication.user_name);
+  std::string call = find_call(authentication.user_name);
+  if (call.empty()) {
+    // The order that admits it comes on another descriptor, and may not have been read yet.
+    asio::steady_timer pause(co_await asio::this_coro::executor, kTokenPatience);
+    co_await pause.async_wait(asio::use_awaitable);
+    call = find_call(authentication.user_name);
+  }
   if (call.empty()) {
     co_return Refused{"wrong token", socks5::authentication_reply(false)};
   }
