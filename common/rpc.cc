@@ -134,11 +134,14 @@ void Client::send(const Json& message, std::span<const int> fds) {
     const ssize_t sent = send_with_fds(socket_.get(), rest, fds);
     if (sent < 0) {
       const int error = errno;
-      // A server that turned us away has said why, behind what it had answered before.
-      while (const auto last = read_message()) {
+      // A server that turned us away has said why, behind what it had answered before. Of any other
+      // error it knows nothing, and would be waited for in vain.
+      while (error == EPIPE || error == ECONNRESET) {
+        const auto last = read_message();
+        if (!last) break;
         if (last->contains("error")) throw_remote(*last);
       }
-      throw UserError(std::string("The connection to the supervisor is lost (") +
+      throw UserError(std::string("Nothing could be sent to the supervisor (") +
                       std::strerror(error) + ")");
     }
     fds = {};

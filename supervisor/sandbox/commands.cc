@@ -288,8 +288,11 @@ void Commands::note_returned(Command& command, const InitReport& report) {
 }
 
 void Commands::tell_returned(Command& command) {
+  const bool unknown = command.outcome.contains("refused_unknown");
   hooks_.tell(std::exchange(command.outcome, nullptr), command.refusals);
   command.refusals.clear();
+  // What does not answer would hold up every later command as well.
+  if (unknown && !closed_) hooks_.end_sandbox("its attendant does not answer");
   if (command.over) hooks_.tell({{"event", "over"}, {"id", command.id}}, {});
   // The time limit is the command's. What it left behind lives as long as the sandbox.
   if (!command.ending || command.over) command.deadline = Clock::time_point::max();

@@ -48,6 +48,19 @@ class Warm : public ::testing::Test {
     }
   }
 
+  static std::vector<pid_t> tree_of(pid_t root) {
+    std::vector<pid_t> tree = {root};
+    for (std::size_t i = 0; i < tree.size(); ++i) {
+      std::error_code error;
+      const std::string tasks = "/proc/" + std::to_string(tree[i]) + "/task";
+      for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+        std::ifstream children(task.path() / "children");
+        for (pid_t child = 0; children >> child;) tree.push_back(child);
+      }
+    }
+    return tree;
+  }
+
   Instance instance_;
   const std::string marker_ = "marker" + random_hex(8);
 };
@@ -186,6 +199,27 @@ TEST_F(Warm, AStoppedKeeperDoesNotHoldUpATimeLimit) {
   wait_until([&] { return sandboxes().empty(); });
 }
 
+// A deputy that does not answer would hold up all later commands of the session.
+TEST_F(Warm, ADeputyThatDoesNotAnswerEndsTheSandbox) {
+  Process command = instance_.spawn("sc", {"run", "--session", "s", "--", "/bin/bash", "-c",
+                                           "mkdir /usr/refused 2> /dev/null; echo up; read line"});
+  command.wait_for("up");
+  std::size_t stopped = 0;
+  for (const pid_t pid :
+       tree_of(instance_.status().at("processes").at("launcher").at("pid").get<pid_t>())) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+    std::string name;
+    std::getline(file, name);
+    if (name == "sc-deputy" && ::kill(pid, SIGSTOP) == 0) ++stopped;
+  }
+  ASSERT_GT(stopped, 0u);
+  command.write("go on\n");
+  EXPECT_EQ(command.finish().status, 0);
+  wait_until([&] { return sandboxes().empty(); });
+  EXPECT_THAT(instance_.sc({"audit", "--json"}).out, HasSubstr("refused_unknown"));
+  EXPECT_EQ(shell("s", "echo next").out, "next\n");
+}
+
 TEST_F(Warm, AnotherWorkspaceAtTheSamePathIsAnotherSandbox) {
   shell("s", "echo kept > /tmp/file; echo old > file");
   std::filesystem::rename(instance_.workspace(), instance_.root() + "/moved");
@@ -274,18 +308,6 @@ TEST_F(Warm, APreparedSandboxIsUsedOnlyForWhatItWasMadeFrom) {
 // Whatever dies, at a moment when there are fresh, warm and prepared sandboxes.
 class WarmDeath : public Warm, public ::testing::WithParamInterface<const char*> {
  protected:
-  static std::vector<pid_t> tree_of(pid_t root) {
-    std::vector<pid_t> tree = {root};
-    for (std::size_t i = 0; i < tree.size(); ++i) {
-      std::error_code error;
-      const std::string tasks = "/proc/" + std::to_string(tree[i]) + "/task";
-      for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
-        std::ifstream children(task.path() / "children");
-        for (pid_t child = 0; children >> child;) tree.push_back(child);
-      }
-    }
-    return tree;
-  }
   static std::string mounts_below(const std::string& path) {
     std::ifstream mounts("/proc/self/mountinfo");
     std::string found;
