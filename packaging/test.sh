@@ -38,11 +38,22 @@ add_counts() {
 # suite NAME COMMAND…: a group of tests with its output shown as it comes.
 suite() {
   headline "$1"
+  name=$1
   log=$logs/log
   shift
   rm -f "$logs/status"
   { "$@" 2>&1 && echo 0 >"$logs/status" || echo $? >"$logs/status"; } | tee "$log"
+  before=$failed
   add_counts "$log" "$(cat "$logs/status")"
+  [ "$failed" = "$before" ] || keep_failures "$name" "$log" >>"$logs/failures"
+}
+
+# keep_failures NAME LOG: for the end of a long output, what failed and how.
+keep_failures() {
+  printf '\nFailed in: %s\n' "$1"
+  grep -a -A 12 -E '\*\*\*(Failed|Timeout|Exception)|: Failure$|^not ok|^FAILED|^ *✖' "$2" | head -n 150
+  printf '…\n'
+  tail -n 30 "$2"
 }
 
 run_ctest() {
@@ -80,6 +91,7 @@ run_all_tests() {
   suite "Plugin" run_plugin_tests
   suite "End to end, with the real OpenClaw" tests/e2e/run
 
+  [ ! -s "$logs/failures" ] || cat "$logs/failures"
   say ""
   say "$passed passed, $failed failed"
   [ "$failed" = 0 ]
