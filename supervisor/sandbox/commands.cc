@@ -289,6 +289,8 @@ void Commands::note_returned(Command& command, const InitReport& report) {
 
 void Commands::tell_returned(Command& command) {
   const bool unknown = command.outcome.contains("refused_unknown");
+  // Before the client can hear of it and go.
+  if (command.output) command.output->let_go();
   hooks_.tell(std::exchange(command.outcome, nullptr), command.refusals);
   command.refusals.clear();
   // What does not answer would hold up every later command as well.

@@ -54,7 +54,8 @@ void OutputRelay::add_to(std::vector<pollfd>& events) const {
     if (!stream.from) continue;
     if (!stream.full && !over_) events.push_back({stream.from.get(), POLLIN, 0});
     // Without a wish, poll(2) tells that nobody reads any more: then the command learns it too.
-    events.push_back({stream.to.get(), static_cast<short>(stream.full ? POLLOUT : 0), 0});
+    if (stream.to)
+      events.push_back({stream.to.get(), static_cast<short>(stream.full ? POLLOUT : 0), 0});
   }
 }
 
@@ -63,9 +64,10 @@ void OutputRelay::hear(const std::vector<pollfd>& events) {
     if (event.revents == 0) continue;
     for (Stream& stream : streams_) {
       if (!stream.from) continue;
-      if (event.fd == stream.to.get() && (event.revents & (POLLERR | POLLHUP)) != 0) {
+      const bool client = stream.to && event.fd == stream.to.get();
+      if (client && (event.revents & (POLLERR | POLLHUP)) != 0) {
         close(stream);
-      } else if (event.fd == stream.to.get()) {
+      } else if (client) {
         stream.full = false;
         const std::string rest = std::move(stream.rest);
         stream.rest.clear();
@@ -83,8 +85,8 @@ void OutputRelay::hear(const std::vector<pollfd>& events) {
 
 // Once poll(2) or FIONREAD said that there is something, or its end.
 void OutputRelay::move(Stream& stream) {
-  if (stream.kind == Stream::Kind::kUnknown) find_kind(stream);
-  if (stream.kind == Stream::Kind::kForeignPipe && taken_ < limit_) {
+  if (stream.kind == Stream::Kind::kUnknown && stream.to) find_kind(stream);
+  if (stream.kind == Stream::Kind::kForeignPipe && stream.to && taken_ < limit_) {
     splice(stream);
   } else {
     copy(stream);
@@ -116,7 +118,7 @@ void OutputRelay::copy(Stream& stream) {
     over_ = true;
   }
   taken_ += size;
-  if (size > 0) write(stream, block, size);
+  if (size > 0 && stream.to) write(stream, block, size);
 }
 
 void OutputRelay::splice(Stream& stream) {
@@ -164,6 +166,14 @@ bool OutputRelay::drained() const {
   return std::all_of(streams_.begin(), streams_.end(), [](const Stream& stream) {
     return !stream.from || (!stream.full && stream.in >= stream.end);
   });
+}
+
+void OutputRelay::let_go() {
+  for (Stream& stream : streams_) {
+    stream.to.reset();
+    stream.rest.clear();
+    stream.full = false;
+  }
 }
 
 bool OutputRelay::open() const {

@@ -39,6 +39,10 @@ class OutputRelay {
   void note_end();
   // Whether all of that has reached the client, or nobody reads it any more.
   bool drained() const;
+  // The client has what the command wrote: it sees the end of its streams now, whoever the command
+  // left behind. What those write from now on counts as before and goes nowhere, so that they
+  // neither wait for a reader nor are told that there is none.
+  void let_go();
   // Whether anything may still come, from what a command left behind.
   bool open() const;
 
@@ -47,7 +51,7 @@ class OutputRelay {
     enum class Kind { kUnknown, kSocket, kPipe, kForeignPipe };
     Kind kind = Kind::kUnknown;
     UniqueFd from;          // our pipe
-    UniqueFd to;            // the client's; of kPipe, an open file of our own
+    UniqueFd to;            // the client's; of kPipe, an open file of our own; none once let go
     std::string rest;       // what was read and not yet written
     bool full = false;      // `to` takes nothing more at the moment
     std::uint64_t in = 0;   // bytes taken from `from`

@@ -152,6 +152,14 @@ Process Instance::spawn(const std::string& program, const std::vector<std::strin
   return Process(argv, options);
 }
 
+Output Instance::shell(const std::string& script,
+                       const std::map<std::string, std::string>& variables) const {
+  Process::Options options{environment(), workspace_, {}};
+  options.environment["PATH"] = kPrograms + ":/usr/local/bin:/usr/bin:/bin";
+  for (const auto& [name, value] : variables) options.environment[name] = value;
+  return Process({"/bin/bash", "-c", script}, options).finish();
+}
+
 Output Instance::run(const std::vector<std::string>& argv) const {
   std::vector<std::string> arguments = {"run", "--"};
   arguments.insert(arguments.end(), argv.begin(), argv.end());

@@ -52,6 +52,9 @@ class Instance {
   Output sc(const std::vector<std::string>& arguments) const {
     return spawn("sc", arguments).finish();
   }
+  // A person's shell command, with the programs on its path.
+  Output shell(const std::string& script,
+               const std::map<std::string, std::string>& variables = {}) const;
   // sc run -- argv…
   Output run(const std::vector<std::string>& argv) const;
 

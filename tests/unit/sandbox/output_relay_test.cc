@@ -173,6 +173,34 @@ TEST(OutputRelayTest, TellsTheClientOfTheEnd) {
   EXPECT_TRUE(relay.open()) << "the other one";
 }
 
+// A server that a command left behind goes on writing its log.
+TEST(OutputRelayTest, LetsGoOfTheClientAndTakesWhatIsStillWritten) {
+  Pipes pipes;
+  OutputRelay relay(std::move(pipes.client_out), std::move(pipes.client_err), 1 << 20);
+  const auto [out, err] = relay.take_ends();
+  write_all(out.get(), "before");
+  relay.note_end();
+  ASSERT_TRUE(relay.drained());
+  relay.let_go();
+  EXPECT_EQ(take(pipes.out.get(), 100), "before");
+  EXPECT_EQ(take(pipes.out.get(), 100), "") << "not at its end";
+  EXPECT_EQ(take(pipes.err.get(), 100), "") << "not at its end";
+  const std::string line(4096, 'x');
+  ::signal(SIGPIPE, SIG_IGN);
+  for (int i = 0; i < 200; ++i) {  // more than a pipe holds
+    ASSERT_EQ(::write(i % 2 == 0 ? out.get() : err.get(), line.data(), line.size()), 4096);
+    turn(relay);
+  }
+  EXPECT_TRUE(relay.open());
+  EXPECT_TRUE(relay.drained());
+  for (int i = 0; i < 100 && relay.open(); ++i) {
+    if (::write(out.get(), line.data(), line.size()) < 0) break;
+    turn(relay);
+  }
+  EXPECT_TRUE(relay.over_limit()) << "it counts";
+  EXPECT_FALSE(relay.open());
+}
+
 TEST(OutputRelayTest, BringsTheLimitAndNoMore) {
   Pipes pipes;
   OutputRelay relay(std::move(pipes.client_out), std::move(pipes.client_err), 10);
