@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -316,7 +318,8 @@ class WarmDeath : public Warm, public ::testing::WithParamInterface<const char*>
     }
     return found;
   }
-  // Of monitors of this launcher, in any hierarchy.
+  // Of monitors of this launcher, in any hierarchy. One of another user is of an earlier process
+  // with the same number.
   static std::vector<std::string> groups_of(pid_t launcher) {
     std::vector<std::string> found;
     const std::string prefix = "sharkcage-" + std::to_string(launcher) + "-";
@@ -325,7 +328,11 @@ class WarmDeath : public Warm, public ::testing::WithParamInterface<const char*>
     for (std::filesystem::recursive_directory_iterator entry("/sys/fs/cgroup", skip, error), end;
          !error && entry != end; entry.increment(error)) {
       const std::string name = entry->path().filename().string();
-      if (name.starts_with(prefix)) found.push_back(entry->path().string());
+      struct stat status {};
+      if (name.starts_with(prefix) && ::stat(entry->path().c_str(), &status) == 0 &&
+          status.st_uid == ::geteuid()) {
+        found.push_back(entry->path().string());
+      }
     }
     return found;
   }
