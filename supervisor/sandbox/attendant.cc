@@ -1,5 +1,6 @@
 #include "supervisor/sandbox/attendant.h"
 
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -17,6 +18,9 @@
 
 namespace sharkcage::sandbox {
 namespace {
+
+// How long one that is killed may take to end.
+constexpr int kEndPatienceMs = 2000;
 
 void close_all_but(std::vector<int> keep) {
   std::sort(keep.begin(), keep.end());
@@ -89,8 +93,18 @@ Attendant& Attendant::operator=(Attendant&& other) noexcept {
 void Attendant::stop() {
   if (pid_ <= 0) return;
   ::kill(pid_, SIGKILL);
-  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) continue;
+  wait_for(pidfd_.get(), kEndPatienceMs);
+  while (::waitpid(pid_, nullptr, WNOHANG) < 0 && errno == EINTR) continue;
   pid_ = 0;
+}
+
+bool wait_for(int pidfd, int milliseconds) {
+  pollfd gone{pidfd, POLLIN, 0};
+  int ready;
+  do {
+    ready = ::poll(&gone, 1, milliseconds);
+  } while (ready < 0 && errno == EINTR);
+  return ready > 0;
 }
 
 }  // namespace sharkcage::sandbox

@@ -22,7 +22,9 @@ class Attendant {
   Attendant() = default;
   Attendant(Attendant&& other) noexcept;
   Attendant& operator=(Attendant&& other) noexcept;
-  // Kills and reaps it.
+  // Kills and reaps it. One that waits in the kernel for a file system that does not answer ends
+  // when that does: it runs no more instruction of its own, and nobody waits for it longer than two
+  // seconds.
   ~Attendant() { stop(); }
 
   // Readable once it has ended, which nobody survives: the monitor ends the sandbox then.
@@ -36,5 +38,8 @@ class Attendant {
   UniqueFd pidfd_;
   UniqueFd channel_;
 };
+
+// Whether the process has ended in that time; -1 waits as long as it takes.
+bool wait_for(int pidfd, int milliseconds);
 
 }  // namespace sharkcage::sandbox

@@ -9,8 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <optional>
 #include <string>
@@ -22,6 +24,7 @@
 #include "supervisor/sandbox/file_calls.h"
 #include "supervisor/sandbox/notify.h"
 #include "supervisor/sandbox/path_view.h"
+#include "supervisor/sandbox/patience.h"
 #include "supervisor/sandbox/privileges.h"
 #include "supervisor/sandbox/recorder.h"
 #include "supervisor/sandbox/seccomp.h"
@@ -33,8 +36,10 @@ namespace sharkcage::sandbox {
 namespace {
 
 // How long until a call that could not be carried out is judged again.
-constexpr int kRetryMs = 5;
+constexpr std::chrono::milliseconds kRetry{5};
 constexpr std::size_t kMaxWaiting = 4096;
+
+using Clock = std::chrono::steady_clock;
 
 class Deputy {
  public:
@@ -43,6 +48,7 @@ class Deputy {
       : plan_(plan),
         namespaces_(std::move(namespaces)),
         listener_(std::move(listener)),
+        counter_(counter),
         recorder_(counter),
         rules_(spec, plan),
         channel_(channel) {}
@@ -89,6 +95,7 @@ class Deputy {
       const rlimit limit{rule.value, rule.value};
       if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) throw_errno("setrlimit");
     }
+    Patience::prepare();
     // Where a descriptor has a name, which connect(2) needs for a Unix socket.
     if (::fchdir(self_.get()) != 0) throw_errno("fchdir", "/proc/self/fd");
   }
@@ -99,7 +106,7 @@ class Deputy {
     for (;;) {
       std::array<pollfd, 2> events{
           {{channel_, POLLIN, 0}, {sandbox ? listener_.fd() : -1, POLLIN, 0}}};
-      const int ready = ::poll(events.data(), events.size(), waiting_.empty() ? -1 : kRetryMs);
+      const int ready = ::poll(events.data(), events.size(), milliseconds_left());
       if (ready < 0 && errno != EINTR) throw_errno("poll");
       if (events[1].revents & POLLIN) {
         Notification notification;
@@ -108,8 +115,15 @@ class Deputy {
         sandbox = false;  // nobody is left; what was refused is still asked for
       }
       if (events[0].revents != 0 && !hear_monitor()) return;
-      if (ready == 0) try_again();
+      if (!waiting_.empty() && milliseconds_left() == 0 && !try_again()) return;
     }
+  }
+
+  // -1 as long as nothing waits.
+  int milliseconds_left() const {
+    if (waiting_.empty()) return -1;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_try_ - Clock::now());
+    return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, kRetry.count()));
   }
 
   bool hear_monitor() {
@@ -123,15 +137,22 @@ class Deputy {
   }
 
   void attend(const Notification& notification) {
-    if (!settle(notification)) waiting_.push_back(notification);
+    const RefusalCounter::Busy busy(counter_);
+    if (settle(notification)) return;
+    if (waiting_.empty()) next_try_ = Clock::now() + kRetry;
+    waiting_.push_back(notification);
   }
 
-  void try_again() {
+  // Each of many may take a moment, and the monitor asks with a limit of time. False when it ends.
+  bool try_again() {
     std::vector<Notification> waiting;
     std::swap(waiting, waiting_);
     for (const Notification& notification : waiting) {
       if (listener_.valid(notification)) attend(notification);
+      if (!hear_monitor()) return false;
     }
+    next_try_ = Clock::now() + kRetry;
+    return true;
   }
 
   // False when it has to wait.
@@ -176,6 +197,7 @@ class Deputy {
   UniqueFd proc_;
   UniqueFd self_;
   Listener listener_;
+  RefusalCounter& counter_;
   Recorder recorder_;
   const DeputyRules rules_;
   std::optional<PathView> view_;
@@ -184,6 +206,7 @@ class Deputy {
   std::optional<SocketCalls> sockets_;
   const int channel_;
   std::vector<Notification> waiting_;
+  Clock::time_point next_try_;  // if any waits
 };
 
 UniqueFd open_namespace(pid_t init, const char* kind) {

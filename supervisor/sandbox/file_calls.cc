@@ -180,8 +180,9 @@ Answer FileCalls::open_terminal(const Task& task, int flags) {
   if (kind < kFirstTerminalMajor || kind > kLastTerminalMajor) return Answer::refused(ENXIO);
   const unsigned number = (kind - kFirstTerminalMajor) * 256 + minor_number;
   const std::string path = "/dev/pts/" + std::to_string(number);
-  UniqueFd opened(::open(path.c_str(), (flags & (O_ACCMODE | O_NONBLOCK)) | O_NOCTTY | O_CLOEXEC));
+  UniqueFd opened(::open(path.c_str(), (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (!opened) return Answer::refused(ENXIO);
+  if ((flags & O_NONBLOCK) == 0) ::fcntl(opened.get(), F_SETFL, flags & kStatusFlags);
   return Answer::descriptor(std::move(opened), (flags & O_CLOEXEC) != 0);
 }
 

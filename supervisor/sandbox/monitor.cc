@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <iterator>
@@ -37,6 +38,13 @@ namespace {
 
 // Why a call was ended (exec.exit of the protocol): by no fault and no wish of its own.
 constexpr const char* kSupervisor = "supervisor";
+constexpr const char* kDeputyHangs =
+    "the process that decides about its system calls waits for a file system that does not answer";
+constexpr const char* kNotEnded =
+    "a process waits for a file system that does not answer, and ends when that does";
+
+// How long the deputy may be at one system call.
+constexpr std::chrono::seconds kPatience{3};
 
 // How long the processes of a sandbox may take to end when they are killed.
 constexpr int kEndPatienceMs = 5000;
@@ -188,7 +196,7 @@ class Monitor {
     send_with_fds(channel_.get(), {reinterpret_cast<const char*>(&order), sizeof order}, fds);
   }
 
-  // Until PID 1, and with it every process of the sandbox, is gone.
+  // Until PID 1, and with it every process of the sandbox, is gone or killed for good.
   void watch() {
     for (;;) {
       std::vector<pollfd> events = {
@@ -197,14 +205,14 @@ class Monitor {
           {deputy_.pidfd(), POLLIN, 0},    {facade_.pidfd(), POLLIN, 0}};
       commands_.add_to(events);
       limits_->add_to(events);
-      if (::poll(events.data(), events.size(), milliseconds_left()) < 0) {
+      if (::poll(events.data(), events.size(), killed_ ? 0 : milliseconds_left()) < 0) {
         if (errno != EINTR) throw_errno("poll");
         continue;
       }
       // "ready" was sent before anything that a keeper says, but may have come after poll looked.
       if (events[0].revents != 0 || !ready_) hear_init();
       commands_.hear(events);
-      if (events[1].revents != 0) {
+      if (events[1].revents != 0 || killed_) {
         // What PID 1 said before its end counts, and may have come since this poll began.
         while (hear_init()) continue;
         return;
@@ -290,6 +298,8 @@ class Monitor {
   // What was refused since the last time.
   RefusalTable::Taken collect_refused() {
     RefusalTable::Taken all;
+    if (deputy_hangs())
+      throw UserError("What the sandbox refused is not known: " + std::string(kDeputyHangs));
     const auto add = [&all](RefusalCounter& counter, std::uint64_t& seen, const Attendant& from) {
       if (counter.value() == seen) return;
       seen = counter.value();
@@ -301,6 +311,9 @@ class Monitor {
     add(missed_, seen_missed_, facade_);
     return all;
   }
+
+  // In a call that cannot be interrupted: on a file system that does not answer.
+  bool deputy_hangs() const { return refusals_.busy_for() > kPatience; }
 
   void obey() {
     std::string text(kMaxOrder, '\0');
@@ -314,6 +327,7 @@ class Monitor {
     const std::string name = order.is_object() ? order.value("order", "") : "";
     const auto id = order.is_object() ? order.value("id", std::uint64_t{0}) : 0;
     if (name == "run") {
+      if (deputy_hangs()) return kill_init(kDeputyHangs);
       if (!commands_.run(order, std::move(fds))) kill_init(kSupervisor);
     } else if (name == "signal") {
       commands_.signal(id, order.value("signal", 0));
@@ -327,16 +341,19 @@ class Monitor {
   void kill_init(const std::string& reason) {
     if (reason_.empty()) reason_ = reason.empty() ? "killed" : reason;
     ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+    killed_ = true;
     // Until it is gone, an end of file of another descriptor would be reported again and again.
     wait_for_end();
   }
 
   // A task that waits for the facade's answer cannot be killed before it has one. Should the facade
-  // not give any, its end is the answer.
-  void wait_for_end() {
-    pollfd gone{pidfd_.get(), POLLIN, 0};
-    if (::poll(&gone, 1, kEndPatienceMs) == 0) facade_.stop();
-    while (::poll(&gone, 1, -1) < 0) continue;
+  // not give any, its end is the answer. Of another file system that does not answer there is no
+  // end: what waits there is killed, runs no more, and nobody waits for it.
+  bool wait_for_end() {
+    if (given_up_ || wait_for(pidfd_.get(), kEndPatienceMs)) return !given_up_;
+    facade_.stop();
+    given_up_ = !wait_for(pidfd_.get(), kEndPatienceMs);
+    return !given_up_;
   }
 
   // Kills and reaps PID 1. The kernel ends every process of the namespace before PID 1 is reaped
@@ -344,9 +361,12 @@ class Monitor {
   void end_init() {
     if (init_ <= 0) return;
     ::kill(init_, SIGKILL);
-    wait_for_end();
-    int status = 0;
-    while (::wait4(init_, &status, __WALL, &usage_) < 0 && errno == EINTR) continue;
+    if (wait_for_end()) {
+      int status = 0;
+      while (::wait4(init_, &status, __WALL, &usage_) < 0 && errno == EINTR) continue;
+    } else {
+      reason_ += (reason_.empty() ? "" : "; ") + std::string(kNotEnded);
+    }
     init_ = 0;
   }
 
@@ -377,7 +397,9 @@ class Monitor {
   UniqueFd pidfd_;
   UniqueFd channel_;
   bool ready_ = false;
-  std::string reason_;  // why we killed it
+  bool killed_ = false;
+  bool given_up_ = false;  // PID 1 was killed and does not end
+  std::string reason_;     // why we killed it
   rusage usage_{};
   Commands commands_;
 };

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <ctime>
 
 #include "common/errors.h"
 
@@ -18,6 +19,13 @@ namespace {
 
 constexpr int kCollectTimeoutMs = 1000;
 constexpr std::size_t kMaxTable = 16u << 20;
+
+// Coarse: it is read for every notification.
+std::int64_t monotonic_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
 
 }  // namespace
 
@@ -48,18 +56,31 @@ RefusalTable::Taken RefusalTable::take() {
 }
 
 RefusalCounter::RefusalCounter() {
-  void* page = ::mmap(nullptr, sizeof(std::uint64_t), PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* page =
+      ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) throw_errno("mmap", "the counter of refusals");
-  shared_ = static_cast<std::uint64_t*>(page);
+  shared_ = static_cast<Shared*>(page);
 }
 
 void RefusalCounter::increment() {
-  std::atomic_ref(*shared_).fetch_add(1, std::memory_order_release);
+  std::atomic_ref(shared_->refusals).fetch_add(1, std::memory_order_release);
 }
 
 std::uint64_t RefusalCounter::value() const {
-  return std::atomic_ref(*shared_).load(std::memory_order_acquire);
+  return std::atomic_ref(shared_->refusals).load(std::memory_order_acquire);
+}
+
+RefusalCounter::Busy::Busy(RefusalCounter& counter) : counter_(counter) {
+  std::atomic_ref(counter_.shared_->busy_since).store(monotonic_ms(), std::memory_order_relaxed);
+}
+
+RefusalCounter::Busy::~Busy() {
+  std::atomic_ref(counter_.shared_->busy_since).store(0, std::memory_order_relaxed);
+}
+
+std::chrono::milliseconds RefusalCounter::busy_for() const {
+  const auto since = std::atomic_ref(shared_->busy_since).load(std::memory_order_relaxed);
+  return std::chrono::milliseconds(since == 0 ? 0 : monotonic_ms() - since);
 }
 
 void answer_collect(int channel, RefusalTable& table) {

@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -59,7 +60,8 @@ class RefusalTable {
   std::uint64_t more_ = 0;
 };
 
-// A number in memory that the monitor shares with its attendants.
+// What the monitor sees of an attendant without asking it, in memory that both share: how many
+// refusals it has written down, and since when it has been at what it is doing.
 class RefusalCounter {
  public:
   // Throws system_error. Made before the attendants are forked.
@@ -67,8 +69,26 @@ class RefusalCounter {
   void increment();
   std::uint64_t value() const;
 
+  // While the attendant serves.
+  class Busy {
+   public:
+    explicit Busy(RefusalCounter& counter);
+    ~Busy();
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+   private:
+    RefusalCounter& counter_;
+  };
+  // Zero when it waits for something to do.
+  std::chrono::milliseconds busy_for() const;
+
  private:
-  std::uint64_t* shared_;
+  struct Shared {
+    std::uint64_t refusals;
+    std::int64_t busy_since;  // milliseconds of the monotonic clock; 0: not busy
+  };
+  Shared* shared_;
 };
 
 // An attendant's answer to `kCollect` on its channel: one message with this text, and a memfd that

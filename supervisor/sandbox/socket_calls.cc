@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "common/errors.h"
+#include "supervisor/sandbox/patience.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -51,8 +52,8 @@ bool is_inside(const in6_addr& address) {
   return IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_UNSPECIFIED(&address);
 }
 
-// The socket does not block while this lives, whatever the command has set. Its flags are those of
-// the command's descriptor.
+// The socket does not block while this lives, unless the command changes its flags back meanwhile:
+// they are those of its own descriptor.
 class NonBlocking {
  public:
   explicit NonBlocking(int socket) : socket_(socket), flags_(::fcntl(socket, F_GETFL)) {
@@ -69,6 +70,12 @@ class NonBlocking {
   int socket_;
   int flags_;
 };
+
+// The socket's own lock may be held by whatever the command does with it.
+int bind_patiently(int socket, const sockaddr* name, socklen_t size) {
+  const Patience patience;
+  return ::bind(socket, name, size) == 0 ? 0 : errno;
+}
 
 }  // namespace
 
@@ -115,8 +122,8 @@ Answer SocketCalls::bind(const Notification& call, const Task& task) {
   if (!socket) return Answer::refused(EBADF);
   if (!listener_.valid(call)) return Answer::refused(EINTR);
   if (domain_of(socket.get()) == AF_UNIX) return bind_path(task, socket.get(), address);
-  const int result = ::bind(socket.get(), address.raw(), address.size);
-  return result == 0 ? Answer::of(0) : Answer::refused(errno);
+  const int error = bind_patiently(socket.get(), address.raw(), address.size);
+  return error == 0 ? Answer::of(0) : Answer::refused(error);
 }
 
 Answer SocketCalls::connect(const Notification& call, const Task& task) {
@@ -133,9 +140,11 @@ Answer SocketCalls::connect(const Notification& call, const Task& task) {
   return answer;
 }
 
-// A command that waits is answered when the connection stands: connect(2) then says so.
+// A command that waits is answered when the connection stands: connect(2) then says so. One that
+// made us wait gets the error that a signal would have given it, and is not tried again.
 Answer SocketCalls::connect_address(int socket, const Address& address) const {
   const NonBlocking calm(socket);
+  const Patience patience;
   if (::connect(socket, address.raw(), address.size) == 0) return Answer::of(0);
   const int error = errno;
   const bool under_way = error == EINPROGRESS || error == EALREADY || error == EAGAIN;
@@ -182,7 +191,7 @@ Answer SocketCalls::bind_path(const Task& task, int socket, const Address& addre
   if (path.base && ::fchdir(path.base.get()) != 0) return Answer::refused(errno);
   ::umask(task.status().mask);
   const auto size = static_cast<socklen_t>(kPathOffset + path.text.size() + 1);
-  const int error = ::bind(socket, reinterpret_cast<const sockaddr*>(&name), size) == 0 ? 0 : errno;
+  const int error = bind_patiently(socket, reinterpret_cast<const sockaddr*>(&name), size);
   if (::fchdir(view_.self()) != 0) throw_errno("fchdir");
   if (error != 0) return Answer::refused(error);
   remember(socket);

@@ -167,5 +167,34 @@ server.accept(); thread.join(); print(clients[2].getblocking())
   EXPECT_EQ(outcome.out, "11 through True\n") << outcome.text();
 }
 
+// Whether a connect waits is a flag of the socket, which another thread changes back before the
+// deputy's own connect.
+TEST_P(DeputySockets, MadeToWaitHoldUpNobody) {
+  const Outcome outcome = run(python(R"(
+import fcntl, time
+server = socket.socket(socket.AF_UNIX); server.bind('/tmp/s'); server.listen(0)
+filling = socket.socket(socket.AF_UNIX); filling.connect('/tmp/s')
+client = socket.socket(socket.AF_UNIX)
+def flip():
+    while True: fcntl.fcntl(client, fcntl.F_SETFL, 0)
+def connect():
+    while True:
+        try: client.connect('/tmp/s')
+        except OSError: pass
+for body in flip, connect: threading.Thread(target=body, daemon=True).start()
+until, longest, made = time.monotonic() + 1.5, 0, 0
+while time.monotonic() < until:
+    start = time.monotonic(); open(f'/tmp/{made}', 'w').close(); made += 1
+    longest = max(longest, time.monotonic() - start)
+try: os.mkdir('/usr/refused')
+except OSError: pass
+print('made', made > 0, longest < 1, flush=True)
+os._exit(0)
+)"));
+  EXPECT_EQ(outcome.out, "made True True\n") << outcome.text();
+  EXPECT_EQ(outcome.refused_unknown, "");
+  EXPECT_THAT(outcome.told(), ElementsAre("create /usr/refused"));
+}
+
 }  // namespace
 }  // namespace sharkcage::sandbox::testing

@@ -2,12 +2,14 @@
 #include <gmock/gmock.h>
 
 #include "tests/unit/sandbox/sandbox_fixture.h"
+#include "tests/unit/sandbox/silent_mount.h"
 
 namespace sharkcage::sandbox::testing {
 namespace {
 
 using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 class Deputy : public Sandbox {
@@ -55,6 +57,39 @@ TEST_P(Deputy, RecordsNothingOfWhatProgramsProbe) {
 
 TEST_P(Deputy, IsNoProcessOfTheSandbox) {
   EXPECT_EQ(shell("cd /proc; echo [0-9]*").out, "1 2\n");
+}
+
+// A workspace whose server is gone. What waits for it cannot be killed, and nobody may wait for
+// that.
+class OnASilentFileSystem : public Sandbox {
+ protected:
+  void SetUp() override {
+    // An id-mapped mount, as a privileged install makes it, there is none of it.
+    if (privileged() || !SharkcageSilent::possible()) GTEST_SKIP() << "needs root and /dev/fuse";
+    mount_.emplace(base_ + "/home/remote", SharkcageSilent::Answers::kItsEmpty);
+  }
+  Outcome run_for(std::chrono::milliseconds wall, const std::string& line) {
+    auto trial = spec({"/bin/bash", "-c", line});
+    grant(trial, base_ + "/home/remote", Access::kReadWrite);
+    trial.policy.limits.wall = wall;
+    return run(trial);
+  }
+  using SharkcageSilent = sharkcage::testing::SilentMount;
+  std::optional<SharkcageSilent> mount_;
+};
+INSTANTIATE_TEST_SUITE_P(Install, OnASilentFileSystem, ::testing::ValuesIn(installs()), name_of);
+
+TEST_P(OnASilentFileSystem, TheDeputysSilenceIsTold) {
+  const Outcome outcome = run_for(std::chrono::seconds(4), "echo > ../remote/file");
+  EXPECT_EQ(outcome.reason, "wall") << outcome.text();
+  EXPECT_THAT(outcome.refused_unknown, HasSubstr("does not answer")) << outcome.text();
+  EXPECT_GT(mount_->asked(), 0);
+}
+
+TEST_P(OnASilentFileSystem, ACommandThatCannotBeKilledIsNotWaitedFor) {
+  const Outcome outcome = run_for(std::chrono::milliseconds(300), "echo up; ls ../remote");
+  EXPECT_EQ(outcome.out, "up\n");
+  EXPECT_EQ(outcome.reason, "wall") << outcome.text();
 }
 
 }  // namespace
