@@ -113,6 +113,9 @@ std::string refusal_text(const Json& refusal, const std::string& home) {
   if (operation == "system call" && !call.empty()) {
     return "used a refused system call: " + shortened(call);
   }
+  if (operation == "unknown") {
+    return "may have been refused what is not known: " + shortened(text_of(refusal, "reason"));
+  }
   if (operation == "limit") return "hit " + limit_words(text_of(refusal, "limit"));
   return "tried: " + shortened(json_line(refusal));
 }

@@ -78,6 +78,10 @@ Json described(const Refusal& refusal, const std::string& operation) {
   return out;
 }
 
+Json unknown(const std::string& why) {
+  return {{"operation", "unknown"}, {"reason", why}};
+}
+
 }  // namespace
 
 void add_refusals(Json& payload, const std::vector<Refusal>& refused, std::uint64_t more,
@@ -99,8 +103,18 @@ void add_refusals(Json& payload, const std::vector<Refusal>& refused, std::uint6
       listed.push_back(std::move(entry));
     }
   }
+  // Who makes enough of noise that is nothing must not be the one of whom nothing is shown.
+  if (listed.empty() && more > 0) {
+    listed.push_back(unknown("of " + std::to_string(more) + " attempts only the number was kept"));
+  }
   if (!listed.empty()) payload["refused"] = std::move(listed);
   if (more > 0) payload["refused_more"] = more;
+}
+
+void add_unknown_refusals(Json& payload, const std::string& why) {
+  if (why.empty()) return;
+  payload["refused_unknown"] = why;
+  payload["refused"].push_back(unknown(why));
 }
 
 }  // namespace sharkcage

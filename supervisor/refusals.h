@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "capabilities/policy.h"
@@ -24,5 +25,9 @@ struct Owner {
 // counted.
 void add_refusals(Json& payload, const std::vector<sandbox::Refusal>& refused, std::uint64_t more,
                   const Policy& policy, const Owner& owner);
+
+// Adds "refused_unknown", and an entry of "refused" by which `sc audit --blocked` shows the record:
+// what is not known may have been anything. Nothing for an empty `why`.
+void add_unknown_refusals(Json& payload, const std::string& why);
 
 }  // namespace sharkcage

@@ -147,7 +147,7 @@ void Runner::on_returned(Running& running, const sandbox::Event& event) {
   const Account& account = account_of(running.call->owner);
   add_refusals(payload, event.refused, event.refused_more, running.call->policy,
                {account.uid, account.gid, sandboxes_.privileged()});
-  if (!event.refused_unknown.empty()) payload["refused_unknown"] = event.refused_unknown;
+  add_unknown_refusals(payload, event.refused_unknown);
   const std::string reason = running.cancelled.empty() ? event.reason : running.cancelled;
   if (!reason.empty()) notification["reason"] = reason;
   report_limits(event, running.call->policy.limits, payload, notification);

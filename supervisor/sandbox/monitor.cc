@@ -298,8 +298,7 @@ class Monitor {
   // What was refused since the last time.
   RefusalTable::Taken collect_refused() {
     RefusalTable::Taken all;
-    if (deputy_hangs())
-      throw UserError("What the sandbox refused is not known: " + std::string(kDeputyHangs));
+    if (deputy_hangs()) throw UserError(kDeputyHangs);
     const auto add = [&all](RefusalCounter& counter, std::uint64_t& seen, const Attendant& from) {
       if (counter.value() == seen) return;
       seen = counter.value();

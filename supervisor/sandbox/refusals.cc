@@ -125,7 +125,7 @@ RefusalTable::Taken collect(int channel) {
   std::vector<UniqueFd> fds;
   if (ready == 0 || recv_with_fds(channel, text, sizeof text, fds, MSG_DONTWAIT) <= 0 ||
       fds.size() != 1) {
-    throw UserError("What the sandbox refused is not known: its attendant does not answer");
+    throw UserError("the process that writes it down does not answer");
   }
   return unpack(fds[0].get());
 }

@@ -219,6 +219,8 @@ TEST_F(Warm, ADeputyThatDoesNotAnswerEndsTheSandbox) {
   EXPECT_EQ(command.finish().status, 0);
   wait_until([&] { return sandboxes().empty(); });
   EXPECT_THAT(instance_.sc({"audit", "--json"}).out, HasSubstr("refused_unknown"));
+  EXPECT_THAT(instance_.sc({"audit", "--blocked"}).out,
+              HasSubstr("may have been refused what is not known: the process that"));
   EXPECT_EQ(shell("s", "echo next").out, "next\n");
 }
 

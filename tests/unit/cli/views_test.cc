@@ -98,6 +98,8 @@ TEST(AuditView, SaysRefusedAccessesInWords) {
   EXPECT_EQ(words({{"operation", "system call"}, {"call", "ptrace"}, {"program", "gdb"}}),
             "used a refused system call: ptrace (gdb)");
   EXPECT_EQ(words({{"operation", "limit"}, {"limit", "memory"}}), "hit the memory limit");
+  EXPECT_EQ(words({{"operation", "unknown"}, {"reason", "no answer"}}),
+            "may have been refused what is not known: no answer");
   EXPECT_EQ(words({{"operation", "limit"}, {"limit", "inodes"}}), "hit the limit \"inodes\"");
 }
 

@@ -64,8 +64,7 @@ TEST_P(Deputy, IsNoProcessOfTheSandbox) {
 class OnASilentFileSystem : public Sandbox {
  protected:
   void SetUp() override {
-    // An id-mapped mount, as a privileged install makes it, there is none of it.
-    if (privileged() || !SharkcageSilent::possible()) GTEST_SKIP() << "needs root and /dev/fuse";
+    if (!SharkcageSilent::possible()) GTEST_SKIP() << "needs root and /dev/fuse";
     mount_.emplace(base_ + "/home/remote", SharkcageSilent::Answers::kItsEmpty);
   }
   Outcome run_for(std::chrono::milliseconds wall, const std::string& line) {
@@ -77,7 +76,8 @@ class OnASilentFileSystem : public Sandbox {
   using SharkcageSilent = sharkcage::testing::SilentMount;
   std::optional<SharkcageSilent> mount_;
 };
-INSTANTIATE_TEST_SUITE_P(Install, OnASilentFileSystem, ::testing::ValuesIn(installs()), name_of);
+// FUSE has no id-mapped mounts before Linux 6.12, which a privileged install makes.
+INSTANTIATE_TEST_SUITE_P(Install, OnASilentFileSystem, ::testing::Values(Install::kUser), name_of);
 
 TEST_P(OnASilentFileSystem, TheDeputysSilenceIsTold) {
   const Outcome outcome = run_for(std::chrono::seconds(4), "echo > ../remote/file");

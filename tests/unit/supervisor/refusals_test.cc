@@ -89,6 +89,18 @@ TEST_F(Refusals, SayNothingWhenThereIsNothing) {
   EXPECT_EQ(told({hidden("stat", base_ + "/none")}), Json({{"exit", 1}}));
 }
 
+// What `sc audit --blocked` shows has something in "refused".
+TEST_F(Refusals, SayThatSomethingIsNotKnown) {
+  Json payload = {{"exit", 0}};
+  add_unknown_refusals(payload, "");
+  EXPECT_EQ(payload, Json({{"exit", 0}}));
+  add_unknown_refusals(payload, "it does not answer");
+  EXPECT_EQ(payload.at("refused_unknown"), "it does not answer");
+  EXPECT_EQ(payload.at("refused").at(0).at("reason"), "it does not answer");
+  EXPECT_EQ(told({hidden("read", base_ + "/none")}, 7).at("refused").at(0).at("operation"),
+            "unknown");
+}
+
 TEST_F(Refusals, NameEachKindOfObject) {
   sandbox::Refusal refusal = hidden("connect", "192.0.2.1:443");
   refusal.hidden = false;
