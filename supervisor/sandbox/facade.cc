@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/fuse.h>
-#include <malloc.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
@@ -13,22 +12,19 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "common/errors.h"
 #include "supervisor/sandbox/facade_confine.h"
+#include "supervisor/sandbox/facade_inquiry.h"
 #include "supervisor/sandbox/facade_link.h"
 #include "supervisor/sandbox/facade_protocol.h"
 #include "supervisor/sandbox/facade_storage.h"
 #include "supervisor/sandbox/facade_tree.h"
-#include "supervisor/sandbox/facade_witness.h"
 #include "supervisor/sandbox/misses.h"
 
 namespace sharkcage::sandbox {
@@ -43,17 +39,6 @@ constexpr std::uint64_t kForever = 1u << 31;
 constexpr int kMaxWaiting = 64;
 constexpr mode_t kSetId = S_ISUID | S_ISGID;
 
-// A look-up whose answer waits until the witness has looked at the task.
-struct Inquiry {
-  std::uint64_t request = 0;  // the kernel's number
-  std::uint64_t node = 0;     // the directory, or the mask
-  std::string name;           // that is missing in it; empty for a mask
-  pid_t pid = 0;              // of the thread
-};
-
-// Served by the thread that leads, which is one of two. When it has to look at a task, the other
-// one leads meanwhile: a path can lie in a page of a mapped file of the home, and to read it is
-// then a request to this very file system.
 class Session {
  public:
   Session(const Plan& plan, RefusalCounter& counter, UniqueFd link, int channel)
@@ -67,51 +52,24 @@ class Session {
         gid_(0) {}
 
   // Until the monitor ends.
-  void lead() {
-    std::unique_lock leading(leads_);
+  void serve() {
     for (;;) {
-      pollfd events[3] = {
-          {kernel_.get(), POLLIN, 0}, {channel_, POLLIN, 0}, {link_.get(), POLLIN, 0}};
-      if (::poll(events, 3, -1) < 0) continue;
-      if (attend(events)) continue;
-      leading.unlock();
-      look();
-      leading.lock();
+      pollfd events[4] = {{kernel_.get(), POLLIN, 0},
+                          {inquiries_ ? inquiries_->fd() : -1, POLLIN, 0},
+                          {channel_, POLLIN, 0},
+                          {link_.get(), POLLIN, 0}};
+      if (::poll(events, 4, -1) < 0) continue;
+      if (events[0].revents != 0) serve_one();
+      if (events[1].revents != 0) {
+        for (const Finding& finding : inquiries_->take()) settle(finding);
+      }
+      // At once: the other thread may be at work.
+      if (events[2].revents != 0 && !obey()) ::_exit(0);
+      if (events[3].revents != 0) hear_init();
     }
   }
 
  private:
-  // False when this thread has to look at tasks, and the other one to lead.
-  bool attend(const pollfd (&events)[3]) {
-    const std::lock_guard lock(state_);
-    if (events[0].revents != 0) serve_one();
-    // At once: the other thread may be at work.
-    if (events[1].revents != 0 && !obey()) ::_exit(0);
-    if (events[2].revents != 0) hear_init();
-    if (inquiries_.empty() || looking_) return true;
-    looking_ = true;
-    if (!both_) {
-      // An arena of its own for the second thread would cost more than all it ever allocates.
-      ::mallopt(M_ARENA_MAX, 1);
-      std::thread(&Session::lead, this).detach();
-      both_ = true;
-    }
-    return false;
-  }
-
-  void look() {
-    std::unique_lock lock(state_);
-    while (!inquiries_.empty()) {
-      const Inquiry inquiry = std::move(inquiries_.front());
-      inquiries_.pop_front();
-      lock.unlock();
-      const Evidence evidence = witness_->look_at(inquiry.pid);
-      lock.lock();
-      settle(inquiry, evidence);
-    }
-    looking_ = false;
-  }
-
   // ---- PID 1 and the monitor
 
   void hear_init() {
@@ -130,7 +88,7 @@ class Session {
     } else if (message.kind == FacadeMessage::kSeal && fds.size() == 3) {
       // Nothing that can be written to, the supervisor's log least of all.
       for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) ::dup2(fds[0].get(), fd);
-      witness_.emplace(std::move(fds[0]));
+      inquiries_.emplace(std::move(fds[0]));
       confine_facade(std::move(fds[1]), std::move(fds[2]), uid_, gid_);
       if (send_with_fds(link_.get(), {reinterpret_cast<const char*>(&message), sizeof message},
                         {}) < 0) {
@@ -365,12 +323,13 @@ class Session {
   // True: the answer comes with `settle`.
   bool inquire(const Request& request, const Node& node, std::string_view name) {
     const auto pid = static_cast<pid_t>(request.header->pid);
-    if (pid <= 1 || !witness_) return false;
-    inquiries_.push_back({unique_, node.id, std::string(name), pid});
+    if (pid <= 1 || !inquiries_) return false;
+    inquiries_->ask({unique_, node.id, std::string(name), pid});
     return true;
   }
 
-  void settle(const Inquiry& inquiry, const Evidence& evidence) {
+  void settle(const Finding& finding) {
+    const auto& [inquiry, evidence] = finding;
     unique_ = inquiry.request;
     const Node* const node = tree_.find(inquiry.node);
     if (node == nullptr) return reply(-ESTALE);
@@ -561,14 +520,9 @@ class Session {
     reply_with(out);
   }
 
-  std::mutex leads_;  // before `state_`
-  std::mutex state_;  // all that follows
   Tree tree_;
   const bool scoped_;
-  std::optional<Witness> witness_;
-  std::deque<Inquiry> inquiries_;
-  bool looking_ = false;
-  bool both_ = false;  // the second thread runs
+  std::optional<Inquiries> inquiries_;  // from the seal on
   RefusalCounter& counter_;
   RefusalTable refusals_;
   UniqueFd kernel_;
@@ -586,7 +540,7 @@ class Session {
 }  // namespace
 
 void run_facade(const Plan& plan, RefusalCounter& counter, UniqueFd link, int channel) {
-  Session(plan, counter, std::move(link), channel).lead();
+  Session(plan, counter, std::move(link), channel).serve();
 }
 
 }  // namespace sharkcage::sandbox

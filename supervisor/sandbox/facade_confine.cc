@@ -73,6 +73,7 @@ constexpr std::array kCalls = {
     SYS_set_robust_list,
     SYS_sigaltstack,
     SYS_sched_getaffinity,
+    SYS_close_range,
 #ifdef SYS_poll
     SYS_poll,
 #endif
@@ -109,6 +110,7 @@ void keep_one_capability() {
 
 // A list is enough here: the calls of most requests come first. Of new tasks only threads are
 // allowed, by the call whose flags are in a register; the C library takes it when clone3 is ENOSYS.
+// Of what can be unshared, the table of descriptors alone.
 void allow_calls() {
   constexpr std::uint32_t kRefused = SECCOMP_RET_ERRNO | EPERM;
   std::vector<sock_filter> program = {
@@ -124,9 +126,14 @@ void allow_calls() {
   const sock_filter rest[] = {
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args)),
       BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT(BPF_RET | BPF_K, kRefused),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_unshare, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CLONE_FILES, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
       BPF_STMT(BPF_RET | BPF_K, kRefused),
   };

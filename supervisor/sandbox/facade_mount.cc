@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <initializer_list>
+#include <utility>
 
 #include "supervisor/sandbox/syscalls.h"
 
@@ -95,7 +96,7 @@ FacadeEnds open_facade_ends(const Plan& plan) {
   return ends;
 }
 
-int mount_facade(const FacadeEnds& ends, int storage) {
+int mount_facade(FacadeEnds& ends, int storage) {
   if (ends.link < 0) return -1;
   const bool complete =
       ends.device >= 0 && ends.user_namespace >= 0 && ends.mount_namespace >= 0 && storage >= 0;
@@ -109,7 +110,9 @@ int mount_facade(const FacadeEnds& ends, int storage) {
   message.uid = ::geteuid();
   message.gid = ::getegid();
   const int fds[] = {ends.device, storage};
-  if (send_message(ends.link, message, fds, 2) == 0) return mount;
+  const int sent = send_message(ends.link, message, fds, 2);
+  ::close(std::exchange(ends.device, -1));
+  if (sent == 0) return mount;
   ::close(mount);
   return -1;
 }

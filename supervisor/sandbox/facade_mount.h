@@ -23,8 +23,10 @@ bool facade_possible();
 FacadeEnds open_facade_ends(const Plan& plan);
 
 // A new file system, detached, that the facade serves from now on, with `storage` (a detached
-// tmpfs) for the content of the home. -1: there is none, and the facade knows.
-int mount_facade(const FacadeEnds& ends, int storage);
+// tmpfs) for the content of the home. -1: there is none, and the facade knows. The device is closed
+// here: only when the last descriptor of it goes with the facade, those end that wait for it, this
+// process among them.
+int mount_facade(FacadeEnds& ends, int storage);
 // There is no root to serve.
 void leave_facade(const FacadeEnds& ends, int error);
 

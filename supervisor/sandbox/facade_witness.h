@@ -31,6 +31,7 @@ class Witness {
  public:
   // `proc`: the sandbox's /proc.
   explicit Witness(UniqueFd proc);
+  int proc() const { return proc_.get(); }
 
   // May wait for a page of the task's memory, which the facade itself may have to bring: never
   // called by the only thread that could.

@@ -378,7 +378,7 @@ int clone_tree(const Step& step, int user_namespace, Failure& failure) {
   return tree;
 }
 
-Failure build_root(const Plan& plan, const FacadeEnds& ends) {
+Failure build_root(const Plan& plan, FacadeEnds& ends) {
   if (weakened::leaves_out(Layer::kView)) {
     leave_facade(ends, 0);
     return {};

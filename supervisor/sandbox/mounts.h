@@ -25,6 +25,6 @@ int clone_tree(const Step& step, int user_namespace, Failure& failure);
 
 // Builds the root of `plan`, from what the facade serves if that can be mounted, and moves into it.
 // The old root is gone afterwards.
-Failure build_root(const Plan& plan, const FacadeEnds& facade);
+Failure build_root(const Plan& plan, FacadeEnds& facade);
 
 }  // namespace sharkcage::sandbox

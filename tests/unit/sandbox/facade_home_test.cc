@@ -187,27 +187,6 @@ TEST_P(Home, IsExecutableOnlyWhereAnyProgramIs) {
   EXPECT_FALSE(holds(scoped(call, {"/usr/bin/cp"})));
 }
 
-// The process of this name that descends from `launcher`.
-pid_t descendant(pid_t launcher, const std::string& name) {
-  std::map<pid_t, pid_t> parents;
-  std::vector<pid_t> found;
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    const pid_t pid = std::atoi(entry.path().filename().c_str());
-    std::ifstream file(entry.path() / "stat");
-    std::string line;
-    if (pid <= 0 || !std::getline(file, line)) continue;
-    const std::size_t end = line.rfind(')');
-    parents[pid] = std::atoi(line.c_str() + end + 4);
-    if (line.substr(line.find('(') + 1, end - line.find('(') - 1) == name) found.push_back(pid);
-  }
-  for (const pid_t pid : found) {
-    for (pid_t at = pid; at > 1; at = parents[at]) {
-      if (at == launcher) return pid;
-    }
-  }
-  return 0;
-}
-
 TEST_P(Home, EndsTheSandboxWithTheProcessThatServesIt) {
   Launcher own = own_launcher();
   Call call(own, spec({"/bin/bash", "-c", "echo up; while :; do :; done"}));

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <stdexcept>
 
@@ -294,6 +295,26 @@ std::string Sandbox::write(const std::string& relative, const std::string& conte
   ::chmod(path.c_str(), mode);
   give_to_person(path.string());
   return path.string();
+}
+
+pid_t descendant(pid_t launcher, const std::string& name) {
+  std::map<pid_t, pid_t> parents;
+  std::vector<pid_t> found;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const pid_t pid = std::atoi(entry.path().filename().c_str());
+    std::ifstream file(entry.path() / "stat");
+    std::string line;
+    if (pid <= 0 || !std::getline(file, line)) continue;
+    const std::size_t end = line.rfind(')');
+    parents[pid] = std::atoi(line.c_str() + end + 4);
+    if (line.substr(line.find('(') + 1, end - line.find('(') - 1) == name) found.push_back(pid);
+  }
+  for (const pid_t pid : found) {
+    for (pid_t at = pid; at > 1; at = parents[at]) {
+      if (at == launcher) return pid;
+    }
+  }
+  return 0;
 }
 
 }  // namespace sharkcage::sandbox::testing

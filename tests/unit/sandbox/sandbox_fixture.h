@@ -84,6 +84,9 @@ class Call {
   Outcome outcome_;
 };
 
+// The process of this name that descends from `launcher`, or 0.
+pid_t descendant(pid_t launcher, const std::string& name);
+
 class Sandbox : public ::testing::TestWithParam<Install> {
  protected:
   Sandbox();
