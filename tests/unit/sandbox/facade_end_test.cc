@@ -160,7 +160,7 @@ while open('/proc/self/task/%d/syscall' % seeker.native_id).read().split()[0] no
 libc.mmap(at, page, 3, mmap.MAP_SHARED | 16, hole, 0)
 libc.madvise(at, page, mmap.MADV_RANDOM)
 open('exchanged', 'w').close()
-seeker.join()
+threading.Event().wait()
 )"}));
   call.start();
   call.wait_for_output("up");
@@ -173,6 +173,27 @@ seeker.join()
   tracer.wait_for_request(FUSE_READ);
   ASSERT_TRUE(tracer.kill()) << "process " << facade << " cannot be killed";
   EXPECT_EQ(call.finish().signal, SIGKILL);
+}
+
+// PID 1 waits for the facade's answers while it builds the root, here for long.
+TEST_P(FacadeEnd, ComesWhileTheSandboxIsMade) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may trace the process that serves the home";
+  Trial trial = spec({"/bin/true"});
+  for (int i = 0; i < 1000; ++i) {
+    const std::string name = "home/grants/" + std::to_string(i) + "/file";
+    grant(trial, write(name, ""), Access::kReadOnly);
+  }
+  Launcher own = own_launcher();
+  Call call(own, trial);
+  pid_t facade = 0;
+  for (const auto deadline = Clock::now() + kPatience; facade == 0 && Clock::now() < deadline;) {
+    facade = descendant(own.pid(), "sc-facade");
+  }
+  if (facade == 0) GTEST_SKIP() << "this user cannot open /dev/fuse";
+  RequestTracer tracer(facade);
+  tracer.wait_for_request(FUSE_LOOKUP);
+  ASSERT_TRUE(tracer.kill()) << "process " << facade << " cannot be killed";
+  EXPECT_FALSE(call.finish().ready);
 }
 
 }  // namespace
