@@ -71,9 +71,15 @@ const char* member_for(std::string_view operation) {
 Json described(const Refusal& refusal, const std::string& operation) {
   const auto first =
       std::chrono::system_clock::time_point(std::chrono::microseconds(refusal.first_us));
-  Json out = {{"operation", operation},  {member_for(refusal.operation), refusal.target},
-              {"pid", refusal.pid},      {"program", refusal.program},
-              {"first", rfc3339(first)}, {"count", refusal.count}};
+  Json out = {{"operation", operation},
+              {member_for(refusal.operation), refusal.target},
+              {"first", rfc3339(first)},
+              {"count", refusal.count}};
+  // Who hit a limit of the whole sandbox is chance, and not looked at.
+  if (refusal.pid != 0) {
+    out["pid"] = refusal.pid;
+    out["program"] = refusal.program;
+  }
   if (!refusal.to.empty()) out["to"] = refusal.to;
   return out;
 }

@@ -39,6 +39,11 @@ bool send_order(int channel, const InitOrder& order, std::span<const int> fds = 
   return send_with_fds(channel, bytes, fds) == sizeof order;
 }
 
+// It, or by the convention of shells the last process below one, was ended for what it wrote.
+bool wrote_beyond_limit(int status) {
+  return WIFSIGNALED(status) ? WTERMSIG(status) == SIGXFSZ : WEXITSTATUS(status) == 128 + SIGXFSZ;
+}
+
 Refusal refused_by(const char* limit) {
   Refusal refusal;
   refusal.operation = "limit";
@@ -256,6 +261,7 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
 void Commands::note_returned(Command& command, const InitReport& report) {
   const int status = report.value;
   const auto wall = Clock::now() - command.started;
+  if (!closed_) watch_->look_once_more();
   std::vector<Refusal> limits = watch_->since(command.mark);
   const bool out_of_memory = !limits.empty() && limits.front().target == kMemory;
   // The kernel kills before we can.
@@ -266,7 +272,7 @@ void Commands::note_returned(Command& command, const InitReport& report) {
   for (const char* limit : {kWall, kOutput}) {
     if (command.reason == limit) limits.push_back(refused_by(limit));
   }
-  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ) limits.push_back(refused_by("file size"));
+  if (wrote_beyond_limit(status)) limits.push_back(refused_by("file size"));
   if (report.full) limits.push_back(refused_by("tmp"));
   command.outcome = {
       {"event", "returned"},

@@ -166,7 +166,7 @@ class Deputy {
         listener_.refuse(notification, answer.error);
         return true;
       case Answer::Kind::kDescriptor:
-        listener_.give(notification, std::move(answer.fd), answer.close_on_exec, answer.at_once);
+        hand_over(notification, std::move(answer));
         return true;
       case Answer::Kind::kContinue:
         listener_.let_continue(notification);
@@ -177,6 +177,14 @@ class Deputy {
         return true;
     }
     return true;
+  }
+
+  void hand_over(const Notification& notification, Answer answer) {
+    const int error =
+        listener_.give(notification, std::move(answer.fd), answer.close_on_exec, answer.at_once);
+    if (error == 0) return;
+    if (error == EMFILE) recorder_.add(Task(proc_.get(), notification.tid), "limit", "open files");
+    listener_.refuse(notification, error);
   }
 
   Answer judge(const Notification& notification) {

@@ -114,6 +114,14 @@ class Session {
     return true;
   }
 
+  static Refusal no_room() {
+    Refusal refusal;
+    refusal.operation = "limit";
+    refusal.target = "tmp";
+    refusal.first_us = microseconds_since_1970();
+    return refusal;
+  }
+
   void record(std::optional<Refusal> refusal) {
     if (!refusal) return;
     refusals_.add(std::move(*refusal));
@@ -163,6 +171,7 @@ class Session {
   void reply(int error, std::string_view data = {}) {
     full_ = error == -ENOSPC && !last_try_;
     if (full_) return;
+    if (error == -ENOSPC) record(no_room());
     fuse_out_header header{};
     header.len = static_cast<std::uint32_t>(sizeof header + data.size());
     header.error = error;

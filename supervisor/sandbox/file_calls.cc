@@ -455,6 +455,7 @@ Answer FileCalls::truncate(const Notification& call, const Task& task) {
   const UniqueFd opened = view_.reopen(found.file.get(), O_WRONLY | O_NONBLOCK, 0);
   const int error = opened ? error_of(::ftruncate(opened.get(), length)) : errno;
   if (error == 0) return Answer::of(0);
+  if (error == EFBIG) recorder_.add(task, "limit", "file size");
   return result(task, "write", real, view_.meant(path), error);
 }
 

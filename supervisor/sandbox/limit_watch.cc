@@ -178,6 +178,12 @@ bool LimitWatch::is_fork_bomb(const Use& use) {
          kernel > use.user - crush_->use.user;
 }
 
+void LimitWatch::look_once_more() {
+  if (group_.has(kMemory) && group_.has(kPids)) return;
+  // What it may find ends nothing more: the command is over.
+  sample();
+}
+
 std::vector<Refusal> LimitWatch::since(const Mark& mark) {
   count(group_.read_hits());
   const auto first = [&](std::uint64_t ControlGroup::Hits::*counter) {

@@ -56,6 +56,9 @@ class LimitWatch {
   };
   Mark mark() const { return {hits_}; }
   std::vector<Refusal> since(const Mark& mark);
+  // Before that, while the sandbox lives: a command can be over before the next look, and what it
+  // left behind still be at the limit.
+  void look_once_more();
 
  private:
   struct Growth {  // of a counter, when it was noticed

@@ -79,8 +79,8 @@ void Listener::send(const Notification& notification, std::int64_t value, int er
   }
 }
 
-void Listener::give(const Notification& notification, UniqueFd fd, bool close_on_exec,
-                    bool at_once) const {
+int Listener::give(const Notification& notification, UniqueFd fd, bool close_on_exec,
+                   bool at_once) const {
   seccomp_notif_addfd addition{};
   addition.id = notification.id;
   addition.srcfd = static_cast<std::uint32_t>(fd.get());
@@ -90,12 +90,9 @@ void Listener::give(const Notification& notification, UniqueFd fd, bool close_on
   const int number = ::ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &addition);
   const int error = errno;
   fd.reset();
-  if (number >= 0 && at_once) return;
-  if (number >= 0) {
-    answer(notification, number);
-  } else if (error != ENOENT) {
-    refuse(notification, error);  // EMFILE is the task's own limit, and its answer
-  }
+  if (number < 0) return error == ENOENT ? 0 : error;  // ENOENT: the task was killed meanwhile
+  if (!at_once) answer(notification, number);
+  return 0;
 }
 
 }  // namespace sharkcage::sandbox

@@ -44,8 +44,9 @@ class Listener {
   void let_continue(const Notification& notification) const;
   // The call's result is a new descriptor for `fd`, of which no copy is left here when the task
   // goes on: a program cannot be executed while anybody has it open for writing (ETXTBSY). With
-  // `at_once` one can be, and the task goes on sooner.
-  void give(const Notification& notification, UniqueFd fd, bool close_on_exec, bool at_once) const;
+  // `at_once` one can be, and the task goes on sooner. 0, or the error of the call (EMFILE, the
+  // task's own limit), which is not answered then.
+  int give(const Notification& notification, UniqueFd fd, bool close_on_exec, bool at_once) const;
 
  private:
   void send(const Notification& notification, std::int64_t value, int error, unsigned flags) const;

@@ -356,6 +356,7 @@ LIMITS = [
        skill="few-processes"),
     sh("limit-file-size", "head -c 4000000 /dev/zero > big", [limit("file size")], skill="small-files"),
     python("limit-open-files", "x = [open('/dev/null') for i in range(100)]", [limit("open files")], skill="few-files"),
+    python("limit-open-files-written", "x = [open('f', 'a') for i in range(100)]", [limit("open files")], skill="few-files"),
     sh("limit-output", "head -c 4000000 /dev/zero", [limit("output")], skill="little-output"),
     sh("limit-time", "sleep 20", [limit("wall")], skill="short"),
 ]  # fmt: skip

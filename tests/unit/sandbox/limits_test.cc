@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "common/machine.h"
@@ -20,10 +21,13 @@ using namespace std::chrono_literals;
 
 // How often a limit was recorded; 0: not at all.
 std::uint64_t hits(const Outcome& outcome, const std::string& limit) {
-  for (const Refusal& refusal : outcome.limits) {
-    if (refusal.operation == "limit" && refusal.target == limit) return refusal.count;
+  std::uint64_t count = 0;
+  for (const auto& list : {outcome.limits, outcome.refused}) {
+    for (const Refusal& refusal : list) {
+      if (refusal.operation == "limit" && refusal.target == limit) count += refusal.count;
+    }
   }
-  return 0;
+  return count;
 }
 
 class LimitsOf : public Sandbox {
@@ -134,6 +138,14 @@ TEST_P(LimitsOf, ProcessesAreRecordedThoughTheCommandGoesOn) {
   EXPECT_EQ(std::to_string(hits(outcome, "pids")) + "\n", outcome.out) << outcome.text();
 }
 
+// Without a control group that counts, the monitor looks: at the latest when the command is over.
+TEST_P(LimitsOf, ProcessesAreRecordedOfAShortCommand) {
+  Trial call = spec({"sh", "-c", "for i in $(seq 80); do sleep 30 & done"});
+  call.policy.limits.pids = 20;
+  const Outcome outcome = run(call);
+  EXPECT_GE(hits(outcome, "pids"), 1u) << outcome.text();
+}
+
 TEST_P(LimitsOf, ProcessorsAreHeld) {
   const unsigned processors = usable_processors();
   if (processors < 2) GTEST_SKIP() << "one processor only";
@@ -173,6 +185,35 @@ TEST_P(LimitsOf, FileSizeEndsAWriterBySignal) {
   EXPECT_EQ(outcome.signal, SIGXFSZ) << outcome.text();
   EXPECT_EQ(hits(outcome, "file size"), 1u);
   EXPECT_EQ(std::filesystem::file_size(workspace_ + "/big"), 1u << 20);
+}
+
+TEST_P(LimitsOf, FileSizeIsRecordedBelowAShell) {
+  for (const char* shell : {"/bin/sh", "/bin/bash"}) {
+    Trial call = spec({shell, "-c", "head -c 4000000 /dev/zero > big"});
+    call.policy.limits.file_size = 1 << 20;
+    const Outcome outcome = run(call);
+    EXPECT_EQ(hits(outcome, "file size"), 1u) << outcome.text();
+  }
+}
+
+TEST_P(LimitsOf, OpenFilesAreRecordedWhereOneIsToBeWritten) {
+  Trial call = python(
+      "a = []\nfor i in range(60):\n  try: a.append(open('f', 'a'))\n"
+      "  except OSError: print(i)");
+  call.policy.limits.open_files = 32;
+  const Outcome outcome = run(call);
+  const auto refused = std::count(outcome.out.begin(), outcome.out.end(), '\n');
+  EXPECT_GT(refused, 20) << outcome.text();
+  EXPECT_EQ(hits(outcome, "open files"), static_cast<std::uint64_t>(refused)) << outcome.text();
+}
+
+TEST_P(LimitsOf, TheHomeSaysThatItIsFull) {
+  if (shell("stat -f -c %t /").out != "65735546\n") GTEST_SKIP() << "there is no /dev/fuse";
+  Trial call = spec({"bash", "-c", "head -c 3000000 /dev/zero > ~/a; rm ~/a; echo x > ~/b"});
+  call.policy.limits.tmp = 1 << 20;
+  const Outcome outcome = run(call);
+  EXPECT_THAT(outcome.err, HasSubstr("No space left on device"));
+  EXPECT_EQ(hits(outcome, "tmp"), 1u) << outcome.text();
 }
 
 TEST_P(LimitsOf, FilesInMemoryAreLimitedInBytesAndNumber) {
