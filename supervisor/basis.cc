@@ -1,13 +1,17 @@
 #include "supervisor/basis.h"
 
+#include <fcntl.h>
 #include <pwd.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
 #include "supervisor/judge.h"
+#include "supervisor/local_look.h"
 #include "supervisor/sandbox/names.h"
+#include "supervisor/sandbox/syscalls.h"
 
 namespace sharkcage {
 namespace {
@@ -28,20 +32,33 @@ bool same_file(const sandbox::JudgedPath& a, const sandbox::JudgedPath& b) {
          a.inode == b.inode;
 }
 
-std::string identity_of(int result, const struct stat& status) {
-  if (result != 0) return "-";
-  return std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino) + ":" +
-         std::to_string(status.st_mode & S_IFMT);
+std::string identity_of(int file, bool& is_link) {
+  struct statx status {};
+  constexpr int kFlags = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  if (::statx(file, "", kFlags, STATX_TYPE | STATX_INO, &status) != 0) return "?";
+  is_link = S_ISLNK(status.stx_mode);
+  return std::to_string(status.stx_dev_major) + "," + std::to_string(status.stx_dev_minor) + ":" +
+         std::to_string(status.stx_ino) + ":" + std::to_string(status.stx_mode & S_IFMT);
+}
+
+// Over links, which a command may have made.
+std::string state_behind_links(const LocalLook& look, const std::string& path) {
+  const LocalPlace place = look.find(path, true);
+  bool is_link = false;
+  return place.presence == Presence::kMissing ? "-"
+         : place.file                         ? identity_of(place.file.get(), is_link)
+                                              : "?";
 }
 
 // Itself, and what it leads to where it is a link.
-std::string state_of(const std::string& path) {
-  struct stat status {};
-  std::string state = identity_of(::lstat(path.c_str(), &status), status);
-  if (state != "-" && S_ISLNK(status.st_mode)) {
-    state += " " + identity_of(::stat(path.c_str(), &status), status);
-  }
-  return state;
+std::string state_of(const LocalLook& look, const std::string& path) {
+  const UniqueFd file(sandbox::sys::openat2(AT_FDCWD, path.c_str(), O_PATH | O_NOFOLLOW,
+                                            RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+  if (!file && errno == ELOOP) return "over links " + state_behind_links(look, path);
+  if (!file) return "-";
+  bool is_link = false;
+  const std::string state = identity_of(file.get(), is_link);
+  return is_link ? state + " " + state_behind_links(look, path) : state;
 }
 
 bool same_limits(const Limits& a, const Limits& b) {
@@ -77,11 +94,12 @@ Basis make_basis(const Policy& policy, const Account& account, const std::string
                  bool privileged) {
   Basis basis{policy, account, {}, {}};
   basis.paths = judge_paths(policy, skills_dir, account.uid, account.gid, privileged);
-  for (const std::string& path : policy.hidden) basis.covered.push_back(state_of(path));
+  const LocalLook look({policy.home, policy.workspace});
+  for (const std::string& path : policy.hidden) basis.covered.push_back(state_of(look, path));
   for (const sandbox::JudgedPath& path : basis.paths) {
     if (path.access != Access::kReadWrite || !path.directory) continue;
     for (const std::string_view name : sandbox::protected_at_top()) {
-      basis.covered.push_back(state_of(path.source + "/" + std::string(name)));
+      basis.covered.push_back(state_of(look, path.source + "/" + std::string(name)));
     }
   }
   return basis;

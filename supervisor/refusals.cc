@@ -1,13 +1,12 @@
 #include "supervisor/refusals.h"
 
-#include <sys/stat.h>
-
 #include <chrono>
 #include <string>
 #include <string_view>
 
 #include "common/text.h"
 #include "supervisor/file_rights.h"
+#include "supervisor/local_look.h"
 
 namespace sharkcage {
 namespace {
@@ -47,18 +46,21 @@ bool about_itself(const std::string& path) {
          path[kProc.size()] <= '9';
 }
 
-bool exists(const std::string& path) {
-  struct stat status {};
-  return !path.empty() && ::lstat(path.c_str(), &status) == 0;
-}
-
 // The operation that would have worked outside on a file that is not shown; empty for none. One to
-// be made needs its directory, and one that is there would not have been made but written.
+// be made needs its directory, and one that is there would not have been made but written. Where it
+// would be on a file system that is not asked, it is taken to be as the command hoped: better a
+// line too many.
 std::string hidden_operation(const Refusal& refusal, const Policy& policy) {
   const std::string path = outside(refusal.target, policy);
+  if (path.empty()) return {};
+  const LocalLook look({policy.home, policy.workspace});
+  const Presence presence = look.find(path, false).presence;
   const bool creates = refusal.operation == "create";
-  if (exists(path)) return creates ? "write" : refusal.operation;
-  return creates && exists(path.substr(0, path.rfind('/'))) ? refusal.operation : "";
+  if (presence == Presence::kUnknown) return refusal.operation;
+  if (presence == Presence::kThere) return creates ? "write" : refusal.operation;
+  if (!creates) return {};
+  const std::string directory = path.substr(0, path.rfind('/'));
+  return look.find(directory, true).presence != Presence::kMissing ? refusal.operation : "";
 }
 
 const char* member_for(std::string_view operation) {
