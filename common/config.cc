@@ -71,6 +71,28 @@ WarmLimits warm_from_json(const Json& value, const std::string& field) {
   return warm;
 }
 
+// "home", "none", or an object with a name and an address.
+GitIdentitySource git_identity_from_json(const Json& value, const std::string& field) {
+  GitIdentitySource source;
+  if (value == "home") return source;
+  source.from_home = false;
+  if (value == "none") return source;
+  if (!value.is_object()) {
+    throw UserError(field + ": expected \"home\", \"none\" or an object with name and email");
+  }
+  for (const auto& [key, member] : value.items()) {
+    if (key != "name" && key != "email") {
+      throw UserError(field + ": unknown key \"" + printable(key) + "\"", "Known: name, email.");
+    }
+    const std::string text = member.is_string() ? member.get<std::string>() : "";
+    if (text.empty() || text.find_first_of("\r\n\t") != std::string::npos) {
+      throw UserError(field + "." + key + ": expected a line of text");
+    }
+    (key == "name" ? source.fixed.name : source.fixed.email) = text;
+  }
+  return source;
+}
+
 Peers peers_from_json(const Json& value, const std::string& field) {
   if (!value.is_object()) throw UserError(field + ": expected an object with users and groups");
   Peers peers;
@@ -121,10 +143,13 @@ Config config_from_json(const Json& value, const std::string& source) {
       config.limits = limits_from_json(member, config.limits, place);
     } else if (key == "warm") {
       config.warm = warm_from_json(member, place);
+    } else if (key == "git_identity") {
+      config.git_identity = git_identity_from_json(member, place);
     } else {
       throw UserError(source + ": unknown key \"" + printable(key) + "\"",
                       "Known: operators, hosts, services, deny_hosts, protected_paths, "
-                      "allow_unsandboxed, capabilities, limits, warm.");
+                      "allow_unsandboxed, capabilities, limits, warm, "
+                      "git_identity.");
     }
   }
   return config;
@@ -132,6 +157,15 @@ Config config_from_json(const Json& value, const std::string& source) {
 
 Json WarmLimits::to_json() const {
   return {{"sandboxes", sandboxes}, {"idle", idle.count()}, {"age", age.count()}};
+}
+
+Json GitIdentitySource::to_json() const {
+  if (from_home) return "home";
+  if (fixed == GitIdentity{}) return "none";
+  Json out = Json::object();
+  if (!fixed.name.empty()) out["name"] = fixed.name;
+  if (!fixed.email.empty()) out["email"] = fixed.email;
+  return out;
 }
 
 Json Config::to_json() const {
@@ -144,7 +178,8 @@ Json Config::to_json() const {
           {"allow_unsandboxed", allow_unsandboxed},
           {"capabilities", capabilities},
           {"limits", limits.to_json()},
-          {"warm", warm.to_json()}};
+          {"warm", warm.to_json()},
+          {"git_identity", git_identity.to_json()}};
 }
 
 Config load_config(const std::string& path) {

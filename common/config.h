@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/git_identity.h"
 #include "common/json.h"
 #include "common/limits.h"
 
@@ -16,6 +17,14 @@ struct WarmLimits {
   std::size_t sandboxes = 16;  // 0: none is kept, every call has a fresh one
   std::chrono::milliseconds idle{std::chrono::minutes(10)};  // after its last command returned
   std::chrono::milliseconds age{std::chrono::hours(12)};     // takes no more commands then
+
+  Json to_json() const;
+};
+
+// Where the name and address of commits in sandboxes come from.
+struct GitIdentitySource {
+  bool from_home = true;  // the person's ~/.gitconfig; else `fixed`, which may be nothing
+  GitIdentity fixed;
 
   Json to_json() const;
 };
@@ -36,6 +45,7 @@ struct Config {
   std::map<std::string, Json> capabilities;    // own entries of the catalogue
   Limits limits;
   WarmLimits warm;
+  GitIdentitySource git_identity;
 
   Json to_json() const;
 };

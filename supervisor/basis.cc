@@ -86,13 +86,13 @@ const Account& account_of(uid_t uid) {
 
 bool Basis::allows_the_same(const Basis& other) const {
   return account == other.account && same_policy(policy, other.policy) &&
-         covered == other.covered &&
+         covered == other.covered && git == other.git &&
          std::equal(paths.begin(), paths.end(), other.paths.begin(), other.paths.end(), same_file);
 }
 
 Basis make_basis(const Policy& policy, const Account& account, const std::string& skills_dir,
                  bool privileged) {
-  Basis basis{policy, account, {}, {}};
+  Basis basis{policy, account, {}, {}, {}};
   basis.paths = judge_paths(policy, skills_dir, account.uid, account.gid, privileged);
   const LocalLook look({policy.home, policy.workspace});
   for (const std::string& path : policy.hidden) basis.covered.push_back(state_of(look, path));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "capabilities/policy.h"
+#include "common/git_identity.h"
 #include "supervisor/sandbox/spec.h"
 
 namespace sharkcage {
@@ -31,6 +32,8 @@ struct Basis {
   // What there is at each of `policy.hidden` and, at the top of what is writable, at each name of a
   // file that runs code later. What came to be there since a sandbox was made has no mount over it.
   std::vector<std::string> covered;
+  // Of the person, where commands may write to a workspace; else nothing.
+  GitIdentity git;
 
   // All but the time limit, which is the command's and not the sandbox's.
   bool allows_the_same(const Basis& other) const;

@@ -41,6 +41,8 @@ CommandEnvironment build_environment(const EnvironmentInput& input, const Policy
       {"TERM", "dumb"},
       // The host's /etc/gitconfig is not shown; git need not look for it.
       {"GIT_CONFIG_NOSYSTEM", "1"},
+      // No server of it is reached; it looks for when it asked last in the person's home.
+      {"NPM_CONFIG_UPDATE_NOTIFIER", "false"},
       // A new repository starts without hooks, which nobody may make in a workspace (names.cc).
       {"GIT_TEMPLATE_DIR", ""},
       // It stops its own process with ptrace(2), which a sandbox refuses, and fails without.

@@ -31,7 +31,7 @@ constexpr rlim_t kDescriptors = 16384;
 
 // The identity that calls get, for the test of the host.
 sandbox::Identity test_identity(HostIds& ids) {
-  sandbox::Identity identity{::getuid(), ::getgid(), "sharkcage", 0};
+  sandbox::Identity identity{::getuid(), ::getgid(), "sharkcage", 0, {}};
   if (::geteuid() == 0) identity.host_uid = ids.take();
   return identity;
 }

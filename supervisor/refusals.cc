@@ -1,5 +1,7 @@
 #include "supervisor/refusals.h"
 
+#include <sys/stat.h>
+
 #include <chrono>
 #include <string>
 #include <string_view>
@@ -44,6 +46,18 @@ bool about_itself(const std::string& path) {
   constexpr std::string_view kProc = "/proc/";
   return path.starts_with(kProc) && path.size() > kProc.size() && path[kProc.size()] >= '0' &&
          path[kProc.size()] <= '9';
+}
+
+// How the host is laid out: mount(8) and df(1) look at the devices that their own mount table
+// names, and at the top of the tree, where everybody's directories have the same names.
+bool about_the_layout(const Refusal& refusal, const Policy& policy) {
+  if (!refusal.hidden || refusal.operation != "stat" || refusal.target.empty()) return false;
+  const bool at_top = refusal.target.find('/', 1) == std::string::npos;
+  if (!at_top && !inside(refusal.target, "/dev")) return false;
+  const LocalPlace place = LocalLook({policy.home, policy.workspace}).find(refusal.target, false);
+  struct stat status {};
+  if (!place.file || ::fstat(place.file.get(), &status) != 0) return false;
+  return at_top ? S_ISDIR(status.st_mode) : S_ISBLK(status.st_mode);
 }
 
 // The operation that would have worked outside on a file that is not shown; empty for none. One to
@@ -99,7 +113,10 @@ void add_refusals(Json& payload, const std::vector<Refusal>& refused, std::uint6
   std::size_t size = 0;
   const FileRights rights(owner.uid, owner.gid, owner.privileged);
   for (const Refusal& refusal : refused) {
-    if (about_the_machine(refusal.target) || about_itself(refusal.target)) continue;
+    if (about_the_machine(refusal.target) || about_itself(refusal.target) ||
+        about_the_layout(refusal, policy)) {
+      continue;
+    }
     const std::string operation =
         refusal.hidden ? hidden_operation(refusal, policy) : refusal.operation;
     if (operation.empty()) continue;

@@ -35,11 +35,21 @@ const char* name_of(Sandboxes::Kind kind) {
 }
 
 Sandboxes::Sandboxes(asio::io_context& context, Processes& processes, Options options)
-    : context_(context), processes_(processes), options_(std::move(options)), timer_(context) {}
+    : context_(context),
+      processes_(processes),
+      options_(std::move(options)),
+      git_identities_(options_.git_identity, options_.privileged),
+      timer_(context) {}
+
+Basis Sandboxes::basis_of(const Policy& policy, const Account& account) {
+  Basis basis = make_basis(policy, account, options_.skills_dir, options_.privileged);
+  const bool commits = !policy.workspace.empty() && policy.workspace_access == Access::kReadWrite;
+  if (commits) basis.git = git_identities_.of(account, policy.home);
+  return basis;
+}
 
 Sandboxes::Taken Sandboxes::take(const Seat& seat, const Policy& policy) {
-  Basis basis =
-      make_basis(policy, account_of(seat.owner), options_.skills_dir, options_.privileged);
+  Basis basis = basis_of(policy, account_of(seat.owner));
   const bool warm = !seat.scope.empty() && options_.warm.sandboxes > 0;
   if (warm) {
     for (Entry& entry : entries_) {
@@ -114,7 +124,7 @@ Sandboxes::Place Sandboxes::make(Kind kind, Seat seat, Basis basis) {
   sandbox::Spec spec;
   spec.policy = basis.policy;
   spec.paths = basis.paths;
-  spec.identity = {basis.account.uid, basis.account.gid, basis.account.name, 0};
+  spec.identity = {basis.account.uid, basis.account.gid, basis.account.name, 0, basis.git};
   if (options_.privileged) spec.identity.host_uid = host_ids_.take();
   auto [ours, theirs] = sandbox::make_control();
   try {
@@ -171,8 +181,7 @@ void Sandboxes::prepare(const Basis& used) {
     return entry.kind == Kind::kPrepared && !entry.ending;
   };
   try {
-    const Basis basis =
-        make_basis(used.policy, used.account, options_.skills_dir, options_.privileged);
+    const Basis basis = basis_of(used.policy, used.account);
     // Those of other policies that were used before make room, the oldest first.
     for (Entry& entry : entries_) {
       if (std::count_if(entries_.begin(), entries_.end(), is_prepared) < kMaxPrepared) break;

@@ -14,6 +14,7 @@
 
 #include "common/config.h"
 #include "supervisor/basis.h"
+#include "supervisor/git_identities.h"
 #include "supervisor/host_ids.h"
 #include "supervisor/live_sandbox.h"
 #include "supervisor/processes.h"
@@ -41,6 +42,7 @@ class Sandboxes {
     std::string skills_dir;   // the content store
     bool privileged = false;  // commands get user ids of their own
     WarmLimits warm;
+    GitIdentitySource git_identity;
   };
   Sandboxes(asio::io_context& context, Processes& processes, Options options);
 
@@ -91,6 +93,7 @@ class Sandboxes {
   };
   using Place = std::list<Entry>::iterator;
 
+  Basis basis_of(const Policy& policy, const Account& account);
   Place make(Kind kind, Seat seat, Basis basis);
   Place prepared_for(const Basis& basis);
   void make_room();
@@ -106,6 +109,7 @@ class Sandboxes {
   asio::io_context& context_;
   Processes& processes_;
   const Options options_;
+  GitIdentities git_identities_;
   HostIds host_ids_;
   std::list<Entry> entries_;
   asio::steady_timer timer_;

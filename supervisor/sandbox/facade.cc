@@ -90,6 +90,8 @@ class Session {
       for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) ::dup2(fds[0].get(), fd);
       inquiries_.emplace(std::move(fds[0]));
       confine_facade(std::move(fds[1]), std::move(fds[2]), uid_, gid_);
+      // As the sandbox's user, to whom the memory belongs.
+      for (const Node* file : tree_.filled()) storage_->put(file->id, file->content);
       if (send_with_fds(link_.get(), {reinterpret_cast<const char*>(&message), sizeof message},
                         {}) < 0) {
         throw_errno("sendmsg", "to PID 1");

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <system_error>
 
 namespace sharkcage::sandbox {
 namespace {
@@ -52,6 +53,13 @@ ssize_t Storage::write(std::uint64_t id, const char* data, std::size_t size, off
   if (fd < 0) return fd;
   const ssize_t written = ::pwrite(fd, data, size, offset);
   return written < 0 ? -errno : written;
+}
+
+void Storage::put(std::uint64_t id, std::string_view content) {
+  const ssize_t written = write(id, content.data(), content.size(), 0);
+  if (written == static_cast<ssize_t>(content.size())) return;
+  throw std::system_error(written < 0 ? static_cast<int>(-written) : ENOSPC,
+                          std::generic_category(), "a file of the home");
 }
 
 int Storage::truncate(std::uint64_t id, off_t size) {

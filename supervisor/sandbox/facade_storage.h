@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <list>
+#include <string_view>
 #include <unordered_map>
 
 #include "common/fd.h"
@@ -21,6 +22,8 @@ class Storage {
   // All return a size or 0, or a negative errno. A file that was never written reads as nothing.
   ssize_t read(std::uint64_t id, char* buffer, std::size_t size, off_t offset);
   ssize_t write(std::uint64_t id, const char* data, std::size_t size, off_t offset);
+  // All of a new file. Throws system_error.
+  void put(std::uint64_t id, std::string_view content);
   int truncate(std::uint64_t id, off_t size);
   int allocate(std::uint64_t id, int mode, off_t offset, off_t size);
   // SEEK_DATA, SEEK_HOLE.

@@ -87,7 +87,8 @@ void Tree::leave(Node& directory, std::string_view name) {
 }
 
 // The directory that holds the last part of `path`, which is relative to the root; made if missing.
-Node& Tree::way_to(std::string_view path) {
+// `fixed`: it leads to a mount point.
+Node& Tree::way_to(std::string_view path, bool fixed) {
   const std::string_view home = std::string_view(home_->text).substr(1);
   const bool in_home = !home.empty() && strictly_inside(path, home);
   if (in_home) path.remove_prefix(home.size() + 1);
@@ -102,28 +103,34 @@ Node& Tree::way_to(std::string_view path) {
     }
     // A plan with a file on the way to another one is wrong, and nothing is made of it.
     if (!next->directory) throw std::logic_error("a file of the skeleton is no directory");
-    if (in_home) next->fixed = true;
+    if (in_home && fixed) next->fixed = true;
     at = next;
   }
   return *at;
 }
 
 void Tree::add_step(const Step& step) {
-  Node& directory = way_to(step.target);
+  // Plain files and directories of the home are the commands' own; in the root nothing changes.
+  const bool own = step.kind == Step::Kind::kFile || step.kind == Step::Kind::kDirectory;
+  Node& directory = way_to(step.target, !own);
   const std::string_view path = step.target;
   const std::string_view name = path.substr(path.rfind('/') + 1);
   Node* const known = child(directory, name);
-  if (known != nullptr) return;
+  if (known != nullptr) {
+    if (!own) known->fixed = true;
+    return;
+  }
   mode_t mode = S_IFDIR | (step.kind == Step::Kind::kDirectory ? step.mode : 0755);
   if (step.kind == Step::Kind::kFile) mode = S_IFREG | step.mode;
   if (step.kind == Step::Kind::kLink) mode = S_IFLNK | 0777;
   if (step.kind == Step::Kind::kBind && !step.directory) mode = S_IFREG | 0644;
   Node& node = add(mode, directory.home);
-  node.fixed = true;
+  node.fixed = !own || !directory.home;
   if (step.kind == Step::Kind::kFile) node.content = step.content;
   if (step.kind == Step::Kind::kLink) node.text = step.source;
   node.size = step.kind == Step::Kind::kLink ? node.text.size() : node.content.size();
   enter(directory, name, node);
+  if (directory.home && !node.content.empty()) filled_.push_back(&node);
 }
 
 // Two for each, since only PID 1 sees what is to be covered.

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "supervisor/sandbox/plan.h"
 
@@ -44,7 +45,7 @@ struct Node {
   std::int64_t accessed = 0, modified = 0, changed = 0;  // nanoseconds since 1970
   std::uint64_t size = 0;
   std::string text;          // of a link: where it leads; at the top of a part: its path inside
-  std::string_view content;  // of a file of the skeleton
+  std::string_view content;  // of a file of the plan's
   std::unique_ptr<Directory> directory;
 };
 
@@ -64,6 +65,8 @@ class Tree {
   // The path inside; of a file that is no mask: empty.
   static std::string path_of(const Node& node);
   const std::string& home_path() const { return home_->text; }
+  // Files of the home that the plan has content for, which is to be stored before anybody reads.
+  const std::vector<const Node*>& filled() const { return filled_; }
 
   // All return 0 or a negative errno. The kernel has checked permissions, and that no directory
   // becomes its own parent.
@@ -88,7 +91,7 @@ class Tree {
   Node& add(mode_t mode, bool home);
   void enter(Node& directory, std::string_view name, Node& node);
   void leave(Node& directory, std::string_view name);
-  Node& way_to(std::string_view path);
+  Node& way_to(std::string_view path, bool fixed);
   void add_step(const Step& step);
   void add_masks(const Plan& plan);
   int check_removable(const Node& node, bool is_directory) const;
@@ -99,6 +102,7 @@ class Tree {
   const std::uint64_t max_nodes_;
   std::uint64_t nodes_in_home_ = 0;
   const std::int64_t made_at_;
+  std::vector<const Node*> filled_;
   Node* top_ = nullptr;
   Node* root_ = nullptr;
   Node* home_ = nullptr;

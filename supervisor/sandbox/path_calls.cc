@@ -44,11 +44,10 @@ PathCall older_call([[maybe_unused]] long number, [[maybe_unused]] const std::ui
       return makes(plain("create"));
     case SYS_stat:
     case SYS_lstat:
+    case SYS_readlink:
       return plain("stat");
     case SYS_access:
       return plain("access");
-    case SYS_readlink:
-      return plain("read");
     case SYS_chmod:
     case SYS_chown:
     case SYS_lchown:
@@ -84,6 +83,7 @@ PathCall path_call(long number, const std::uint64_t* arguments) {
       return opening(0, 1, arguments[2]);
     case SYS_newfstatat:
     case SYS_statx:
+    case SYS_readlinkat:  // most ask for each part of a path whether it is a link (realpath(3))
       return at("stat");
     case SYS_statfs:
     case SYS_getxattr:
@@ -102,8 +102,6 @@ PathCall path_call(long number, const std::uint64_t* arguments) {
       return plain("execute");
     case SYS_execveat:
       return at("execute");
-    case SYS_readlinkat:
-      return at("read");
     case SYS_fchmodat:
     case SYS_fchownat:
     case SYS_utimensat:

@@ -232,6 +232,55 @@ class RootPlanner {
     std::stable_sort(placed.begin(), placed.end(),
                      [](const Step& a, const Step& b) { return a.target < b.target; });
     steps_.insert(steps_.end(), placed.begin(), placed.end());
+    plan_git_files();
+  }
+
+  // The person's files of git's are not there. The commands get files of their own in the places
+  // where every git command looks: one says whose commits are made, and none needs to be recorded
+  // as looked for in vain.
+  void plan_git_files() {
+    if (plan_.home.empty()) return;
+    const std::string home = "/" + plan_.home;
+    const GitIdentity& git = spec_.identity.git;
+    std::string text;
+    if (!git.name.empty()) text += "\tname = " + git_quoted(git.name) + "\n";
+    if (!git.email.empty()) text += "\temail = " + git_quoted(git.email) + "\n";
+    if (!text.empty()) text.insert(0, "[user]\n");
+    add_to_home(home, "/.gitconfig", std::move(text));
+    add_to_home(home, "/.config", std::nullopt);
+    add_to_home(home, "/.config/git", std::nullopt);
+    for (const char* name : {"config", "attributes", "ignore"}) {
+      add_to_home(home, std::string("/.config/git/") + name, "");
+    }
+  }
+
+  static std::string git_quoted(const std::string& value) {
+    std::string out = "\"";
+    for (const char c : value) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    return out + '"';
+  }
+
+  // A file, or without `text` a directory, that the commands may change, where no grant is.
+  void add_to_home(const std::string& home, const std::string& name,
+                   std::optional<std::string> text) {
+    const std::string target = home + name;
+    for (const JudgedPath& path : spec_.paths) {
+      const bool in_home = inside(path.target, home);
+      if (in_home && (inside(target, path.target) || path.target == target)) return;
+    }
+    if (!text) {
+      steps_.push_back(plain(directory_step(target)));
+      return;
+    }
+    // On the way to a grant it is a directory already.
+    for (const JudgedPath& path : spec_.paths) {
+      if (inside(path.target, target)) return;
+    }
+    add_text(target, std::move(*text));
+    steps_.back().mode = 0644;
   }
 
   bool shows_below(const std::string& directory) const {

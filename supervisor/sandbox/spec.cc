@@ -6,7 +6,7 @@
 namespace sharkcage::sandbox {
 namespace {
 
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
 Json path_to_json(const JudgedPath& path) {
   return {{"source", path.source},
@@ -37,9 +37,10 @@ JudgedPath path_from_json(const Json& value) {
 std::string Spec::encode() const {
   Json path_list = Json::array();
   for (const JudgedPath& path : paths) path_list.push_back(path_to_json(path));
-  const Json value = {{"version", kVersion},          {"policy", policy.to_json()},
-                      {"uid", identity.uid},          {"gid", identity.gid},
-                      {"name", identity.name},        {"host_uid", identity.host_uid},
+  const Json value = {{"version", kVersion},           {"policy", policy.to_json()},
+                      {"uid", identity.uid},           {"gid", identity.gid},
+                      {"name", identity.name},         {"host_uid", identity.host_uid},
+                      {"git_name", identity.git.name}, {"git_email", identity.git.email},
                       {"paths", std::move(path_list)}};
   std::string bytes;
   Json::to_cbor(value, bytes);
@@ -56,6 +57,8 @@ Spec decode_spec(std::string_view bytes) {
     value.at("gid").get_to(spec.identity.gid);
     value.at("name").get_to(spec.identity.name);
     value.at("host_uid").get_to(spec.identity.host_uid);
+    value.at("git_name").get_to(spec.identity.git.name);
+    value.at("git_email").get_to(spec.identity.git.email);
     for (const Json& path : value.at("paths")) spec.paths.push_back(path_from_json(path));
     return spec;
   } catch (const Json::exception& error) {

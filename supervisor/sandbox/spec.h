@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "capabilities/policy.h"
+#include "common/git_identity.h"
 
 namespace sharkcage::sandbox {
 
@@ -32,6 +33,7 @@ struct Identity {
   // Privileged install: the unallocated uid that the commands have on the host, one a sandbox. 0 in
   // a user install, where commands keep the person's own uid.
   uid_t host_uid = 0;
+  GitIdentity git;  // what is in the home's ~/.gitconfig
   bool privileged() const { return host_uid != 0; }
 };
 

@@ -112,6 +112,11 @@ HOME = {
     "lib/mine.js": "module.exports = 1\n",
     "bin/tool": "#!/bin/sh\necho tool\n",
     "data.db": "",
+    ".gitconfig": "[user]\n\tname = Ada\n\temail = ada@a.example\n[core]\n\teditor = vi\n",
+    ".config/git/config": "",
+    ".config/git/ignore": "",
+    ".config/git/attributes": "",
+    ".npm/_update-notifier-last-checked": "",
 }
 
 
@@ -172,7 +177,7 @@ SHELL = [
     sh("test-readable", "[ -r ~/.kube/config ]", [access("{home}/.kube/config", "sh")]),
     sh("move-from", "mv ~/notes.txt stolen", [stat("{home}/notes.txt", "mv")]),
     sh("change-directory", "cd ~/Documents", [access("{home}/Documents", "sh")]),
-    sh("readlink", "readlink -e ~/Documents/letter.txt; true", [read("{home}/Documents", "readlink")]),
+    sh("readlink", "readlink -e ~/Documents/letter.txt; true", [stat("{home}/Documents", "readlink")]),
     sh("overwrite-key", "echo x > ~/.ssh/id_rsa", [write("{home}/.ssh/id_rsa", "sh")]),
     sh("add-key", "echo x > ~/.ssh/new_key", [create("{home}/.ssh/new_key", "sh")]),
     sh("write-to-usr", "echo x > /usr/bin/{name}", [create("/usr/bin/{name}", "sh")]),
@@ -318,7 +323,7 @@ STATICS = [
     static("c-hidden-mkdir", "mkdir {home}/Documents/new", [create("{home}/Documents/new", "calls")]),
     static("c-hidden-open-both", "open {home}/notes.txt both", [write("{home}/notes.txt", "calls")]),
     static("c-hidden-place", "open {home}/notes.txt place", [stat("{home}/notes.txt", "calls")]),
-    static("c-readlink", "readlink {home}/notes.txt", [read("{home}/notes.txt", "calls")]),
+    static("c-readlink", "readlink {home}/notes.txt", [stat("{home}/notes.txt", "calls")]),
     static("c-chdir", "chdir {home}/Documents", [access("{home}/Documents", "calls")]),
     static("c-old-open", "old-open {home}/.netrc", [read("{home}/.netrc", "calls")], needs=["x86"]),
     static("c-old-creat", "old-creat /usr/{name}", [create("/usr/{name}", "calls")], needs=["x86"]),

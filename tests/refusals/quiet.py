@@ -100,6 +100,12 @@ GIT = [
     quiet("git-init", "git init -q . && git status", "git"),
     quiet("git-status", "git status --short", "git", setup=REPOSITORY),
     quiet("git-status-full-home", "git status --short", "git", setup=REPOSITORY, home="full"),
+    quiet("git-commit-person", "echo b > b && git add b && git commit -q -m b && git log -1 --format='%an %ae' | "
+          "grep -qx 'Ada ada@a.example' && git config --global core.editor true && ! git config --global core.pager",
+          "git", setup=REPOSITORY + " && git config --unset user.name && git config --unset user.email", home="full"),
+    quiet("git-everyday", "git status -s; git diff; git log -3; git branch; git stash list; git show; git remote -v; git tag; "
+          "git blame a; git check-ignore x; git ls-files; git add -A; git rev-parse HEAD; git config -l", "git",
+          setup=REPOSITORY, home="full"),
     quiet("git-log", "git log --oneline && git log -p", "git", setup=REPOSITORY),
     quiet("git-diff", "echo three >> a && git diff && git diff --stat HEAD~1", "git", setup=REPOSITORY),
     quiet("git-commit", "echo b > b && git add b && git commit -q -m b", "git", setup=REPOSITORY),
@@ -176,6 +182,8 @@ NODE = [
     quiet("node-test", "node --test", "node", files={"x.test.js": "require('node:test')('x', () => {})\n"}),
     quiet("npm-ci", "npm ci --offline --no-audit --no-fund --silent && node -e \"if (require('dep') !== 42) throw 1\"",
           "npm", files=NPM, setup=NPM_SETUP),
+    quiet("npm-full-home", "npm start --silent && npm ls --silent", "npm", files={"package.json": '{"name": "x", '
+          '"version": "1.0.0", "scripts": {"start": "true"}}'}, home="full"),
     quiet("npm-run", "npm start --silent", "npm", files={"package.json": NPM["package.json"]}),
 ]  # fmt: skip
 
@@ -225,6 +233,8 @@ TOOLS = [
     quiet("ssh-keygen", "ssh-keygen -q -t ed25519 -N '' -f key", "ssh-keygen"),
     quiet("processes", "ps aux >/dev/null; free >/dev/null; cat /proc/cpuinfo /proc/meminfo /proc/self/status >/dev/null", "ps"),
     quiet("vim", "vim -es -u NONE -c 'normal ix' -c 'wq! out' </dev/null; test -s out", "vim"),
+    quiet("mounts", "mount >/dev/null && df >/dev/null && df -h . / /tmp >/dev/null && realpath . /mnt /usr >/dev/null",
+          home="full"),
     quiet("locale-and-time", "locale >/dev/null; TZ=Europe/Berlin date; printf 'ä\\n' | LC_ALL=C.UTF-8 sort"),
     quiet("file", "file /bin/sh a", "file", files={"a": "x"}),
     quiet("flock-timeout", "flock lock true && timeout 5 true && nice true && setsid true"),

