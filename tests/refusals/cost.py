@@ -1,9 +1,10 @@
 """What recording costs: a C compilation, and `git status` in a tree of 10,000 files.
 
-The same command in two supervisors' sandboxes, one with the launcher as it is built, one with the tests' launcher
-(sharkcage-launcher-weakened) that leaves recording out and nothing else; beside them bubblewrap and no sandbox at
-all. Measured in turn, in an order that is another in every round; the time is taken inside, around many runs of the
-program, so that making the sandbox is no part of it. The figure is the median.
+The same program, in the same directory, in two supervisors' sandboxes, one with the launcher as it is built, one with the
+tests' launcher (sharkcage-launcher-weakened) that leaves recording out and nothing else; beside them bubblewrap and no
+sandbox at all. In each a loop waits for a line and runs the program once. They are run in turn, in another order every
+time, so that what else the machine does meets all of them; the time is taken inside, so that making the sandbox is no
+part of it. The figure is the median of the ratios of two runs that followed each other.
 """
 
 import json
@@ -22,8 +23,15 @@ SOURCES = 12
 WEAKENED = "sharkcage-launcher-weakened"
 HEADERS = ["stdio", "stdlib", "string", "unistd", "errno", "fcntl", "sys/stat", "sys/socket", "netinet/in", "pthread"]
 
-# Prints nanoseconds. %s is the program, %d how often.
-TIMED = "s=$(date +%%s%%N); i=0; while [ $i -lt %d ]; do %s || exit 1; i=$((i+1)); done; e=$(date +%%s%%N); echo $((e-s))"
+# Runs the arguments once for each line, and prints nanoseconds.
+LOOP = """
+import subprocess, sys, time
+nowhere = open("/dev/null", "r+")
+for _ in sys.stdin:
+    start = time.perf_counter_ns()
+    ran = subprocess.run(sys.argv[1:], stdin=nowhere, stdout=nowhere, check=False)
+    print(ran.returncode, time.perf_counter_ns() - start, flush=True)
+"""
 
 
 def write_sources(folder):
@@ -50,28 +58,38 @@ def write_tree(folder):
         subprocess.run([*git, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
-# Name: what it is made of, the program, how often in one measurement.
+# Name: what it is made of, the program, how often in one round.
 WORK = {
-    "c-compilation": (write_sources, "gcc -O1 -c s*.c", 1),
-    "git-status": (write_tree, "git status --porcelain", 20),
+    "c-compilation": (write_sources, ["gcc", "-O1", "-c", *[f"s{i}.c" for i in range(SOURCES)]], 1),
+    "git-status": (write_tree, ["git", "status", "--porcelain"], 20),
 }
 
 
 class Setting:
-    """One way to run the same command. `run` gives nanoseconds."""
+    """One way to run the same program. `run` takes nanoseconds."""
 
     def __init__(self, name, command):
         self.name, self.command = name, command
         self.samples = []
+        self.loop = None
 
-    def measure(self, folder, script, environment):
-        ran = subprocess.run(
-            self.command(folder) + ["/bin/sh", "-c", script], cwd=folder, env=environment, text=True, check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    def start(self, folder, program, environment):
+        self.loop = subprocess.Popen(  # pylint: disable=consider-using-with
+            self.command(folder) + ["/usr/bin/python3", "-c", LOOP, *program], cwd=folder, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
-        if ran.returncode != 0:
-            sys.exit(f"tests/refusals/run: {self.name}: {ran.stderr.strip() or ran.returncode}")
-        self.samples.append(int(ran.stdout))
+
+    def run(self):
+        self.loop.stdin.write("\n")
+        self.loop.stdin.flush()
+        said = self.loop.stdout.readline().split()
+        if len(said) != 2 or said[0] != "0":
+            sys.exit(f"tests/refusals/run: {self.name}: the program ended with {said[:1]}")
+        self.samples.append(int(said[1]))
+
+    def stop(self):
+        self.loop.stdin.close()
+        self.loop.wait()
 
 
 def plain(_):
@@ -110,44 +128,6 @@ class WithoutRecording(World):
         return super().__enter__()
 
 
-def measure(self, folder, script, environment):
-        ran = subprocess.run(
-            self.command(folder) + ["/bin/sh", "-c", script], cwd=folder, env=environment, text=True, check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        if ran.returncode != 0:
-            sys.exit(f"tests/refusals/run: {self.name}: {ran.stderr.strip() or ran.returncode}")
-        self.samples.append(int(ran.stdout))
-
-
-def plain(_):
-    return []
-
-
-def bubblewrap(folder):
-    links = [name for name in ("/bin", "/sbin", "/lib", "/lib64") if os.path.islink(name)]
-    return [
-        "bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr",
-        *[word for name in links for word in ("--symlink", "usr" + name, name)],
-        "--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache", "--ro-bind", "/etc/alternatives", "/etc/alternatives",
-        "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--bind", folder, folder, "--chdir", folder,
-    ]  # fmt: skip
-
-
-def sharkcage(world):
-    return lambda folder: [world.programs + "/sc", "run", "--workspace", folder, "--"]
-
-
-def without_recording(programs, place):
-    """A directory with the same programs and the tests' launcher in place of the launcher."""
-    folder = place + "/programs"
-    os.mkdir(folder)
-    for name in ("sc", "sharkcaged", "sc-exec", "sharkcage-egress"):
-        shutil.copy2(f"{programs}/{name}", folder)
-    shutil.copy2(f"{programs}/{WEAKENED}", folder + "/sharkcage-launcher")
-    return folder
-
-
 def refused_of(world):
     """How many accesses a command is told to have been refused that asks for one file that is not shown."""
     ran = subprocess.run(
@@ -159,26 +139,46 @@ def refused_of(world):
 
 def measure(options, recording, plainly, name):
     fill, program, often = WORK[name]
-    script = TIMED % (often, program + " >/dev/null")
-    settings = [(Setting("sharkcage", sharkcage(recording)), recording),
-                (Setting("sharkcage, recording left out", sharkcage(plainly)), plainly),
-                (Setting("no sandbox", plain), recording)]  # fmt: skip
+    first = Setting("sharkcage", sharkcage(recording))
+    second = Setting("sharkcage, recording left out", sharkcage(plainly))
+    pair = [(first, recording), (second, plainly)]
+    others = [(Setting("no sandbox", plain), recording)]
     if shutil.which("bwrap"):
-        settings.append((Setting("bubblewrap", bubblewrap), recording))
-    folders = {}
-    for setting, world in settings:
-        folders[setting.name] = f"{world.work}/{name}"
-        if not os.path.exists(folders[setting.name]):
-            fill(folders[setting.name])
-    for turn in range(options.rounds + 1):
-        order = settings[turn % len(settings) :] + settings[: turn % len(settings)]
-        for setting, world in order if turn % 2 else reversed(order):
-            setting.measure(folders[setting.name], script, world.environment)
-    # The first round filled the caches.
-    medians = {setting.name: statistics.median(setting.samples[1:]) / 1e6 / often for setting, _ in settings}
-    ratio = medians["sharkcage"] / medians["sharkcage, recording left out"]
+        others.append((Setting("bubblewrap", bubblewrap), recording))
+    # Git's index knows the files by their owner too, who is another one in a sandbox.
+    for part in (pair, others):
+        folder = f"{recording.work}/{name}-{'in' if part is pair else 'out'}"
+        fill(folder)
+        for setting, world in part:
+            setting.start(folder, program, world.environment)
+    for turn in range(options.rounds * often + 2):
+        if turn == 2:  # the caches are full
+            for setting, _ in pair + others:
+                setting.samples.clear()
+        for setting, _ in (pair if turn % 2 else pair[::-1]) + others:
+            setting.run()
+    for setting, _ in pair + others:
+        setting.stop()
+    medians = {setting.name: statistics.median(setting.samples) / 1e6 for setting, _ in pair + others}
+    ratio = statistics.median(one / other for one, other in zip(first.samples, second.samples))
     return {"name": name, "unit": "ms", "measured": medians, "ratio": ratio,
             "budget": f"at most {BUDGET} of the same without recording", "held": ratio <= BUDGET}  # fmt: skip
+
+
+def descendants(pid):
+    found = [pid]
+    for one in found:
+        for task in os.listdir(f"/proc/{one}/task"):
+            with open(f"/proc/{one}/task/{task}/children", encoding="ascii") as stream:
+                found += [int(child) for child in stream.read().split()]
+    return found
+
+
+def make_real_time(pid):
+    """The process and all that it has started, and will start."""
+    for one in descendants(pid):
+        for task in os.listdir(f"/proc/{one}/task"):
+            os.sched_setscheduler(int(task), os.SCHED_FIFO, os.sched_param(10))
 
 
 def show(rows):
@@ -195,14 +195,17 @@ def main(options):
     if not os.access(f"{options.bin}/{WEAKENED}", os.X_OK):
         sys.exit(f"tests/refusals/run: there is no {options.bin}/{WEAKENED}; build with -DSHARKCAGE_TESTS=ON")
     os.environ["PATH"] = PATH
-    if options.real_time:  # all that is started from here inherits it
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
     names = options.names or list(WORK)
     if set(names) - set(WORK):
         sys.exit("tests/refusals/run: --cost measures " + ", ".join(WORK))
     with World(options.bin, False) as recording, WithoutRecording(options.bin, False) as plainly:
         if refused_of(recording) != 1 or refused_of(plainly) != 0:
             sys.exit("tests/refusals/run: the one does not record, or the other does: there is nothing to compare")
+        if options.real_time:
+            # Not from their start: a real-time process cannot enter a group that limits processors.
+            for world in (recording, plainly):
+                make_real_time(json.loads(world.sc("status", "--json"))["pid"])
+            make_real_time(os.getpid())
         rows = [measure(options, recording, plainly, name) for name in names]
     if options.json:
         print(json.dumps(rows, indent=2))
