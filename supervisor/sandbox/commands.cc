@@ -261,7 +261,7 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
 void Commands::note_returned(Command& command, const InitReport& report) {
   const int status = report.value;
   const auto wall = Clock::now() - command.started;
-  if (!closed_) watch_->look_once_more();
+  watch_->note_processes(report.processes);
   std::vector<Refusal> limits = watch_->since(command.mark);
   const bool out_of_memory = !limits.empty() && limits.front().target == kMemory;
   // The kernel kills before we can.

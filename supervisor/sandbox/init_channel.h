@@ -65,7 +65,8 @@ struct InitReport {
   std::int32_t value = 0;
   std::uint64_t cpu_us = 0;
   std::uint64_t max_rss = 0;
-  bool full = false;  // kReturned: a private directory in memory has no room left
+  bool full = false;            // kReturned: a private directory in memory has no room left
+  std::uint32_t processes = 0;  // kReturned, if the plan wants it: how many are left in the sandbox
   char text[512] = {};
 };
 

@@ -2,6 +2,7 @@
 // locale.
 #include "supervisor/sandbox/keeper.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -10,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -57,6 +59,23 @@ bool is_full(const char* path) {
   struct statfs status {};
   return ::statfs(path, &status) == 0 && status.f_type == TMPFS_MAGIC &&
          (status.f_bfree == 0 || status.f_ffree == 0);
+}
+
+// Of the sandbox, PID 1 and keepers included.
+std::uint32_t count_processes() {
+  const int proc = ::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (proc < 0) return 0;
+  alignas(dirent64) char entries[8192];
+  std::uint32_t found = 0;
+  for (long size; (size = ::syscall(SYS_getdents64, proc, entries, sizeof entries)) > 0;) {
+    for (long at = 0; at < size;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(entries + at);
+      if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9') ++found;
+      at += entry->d_reclen;
+    }
+  }
+  ::close(proc);
+  return found;
 }
 
 void lower_limit(const RlimitRule& rule) {
@@ -253,6 +272,7 @@ void Keeper::returned(int status, const rusage& usage) {
   report.cpu_us = microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
   report.max_rss = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
   report.full = is_full("/tmp") || is_full("/dev/shm");
+  if (plan_.tell_processes) report.processes = count_processes();
   leader_ = 0;
   tell(report);
   // The end of PID 1 is the end of every process of its namespace (pid_namespaces(7)).

@@ -22,6 +22,8 @@ constexpr auto kCrushKernelTime = 2s;
 constexpr std::chrono::milliseconds kCrushPause = 500ms;
 constexpr auto kFirstSample = 100ms;
 constexpr std::chrono::milliseconds kMostPause = 1s;
+// PID 1, and the keeper of the command.
+constexpr std::uint64_t kOurProcesses = 2;
 constexpr std::size_t kMaxHistory = 256;
 
 // Some of the processors that this process may use, others for each sandbox.
@@ -178,10 +180,10 @@ bool LimitWatch::is_fork_bomb(const Use& use) {
          kernel > use.user - crush_->use.user;
 }
 
-void LimitWatch::look_once_more() {
-  if (group_.has(kMemory) && group_.has(kPids)) return;
-  // What it may find ends nothing more: the command is over.
-  sample();
+void LimitWatch::note_processes(std::uint64_t left) {
+  if (group_.has(kPids) || crush_ || left < limits_.pids + kOurProcesses) return;
+  ++sampled_.pids;
+  count(group_.read_hits());
 }
 
 std::vector<Refusal> LimitWatch::since(const Mark& mark) {

@@ -56,9 +56,9 @@ class LimitWatch {
   };
   Mark mark() const { return {hits_}; }
   std::vector<Refusal> since(const Mark& mark);
-  // Before that, while the sandbox lives: a command can be over before the next look, and what it
-  // left behind still be at the limit.
-  void look_once_more();
+  // Before that: how many processes a command has left, ours included. It can be over before
+  // anybody has looked.
+  void note_processes(std::uint64_t left);
 
  private:
   struct Growth {  // of a counter, when it was noticed

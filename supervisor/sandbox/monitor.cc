@@ -80,6 +80,7 @@ class Monitor {
     commands_.hold_to(limits, spec_.policy.limits.output);
     plan_ = make_plan(spec_, prepared_);
     plan_.tell_memory = !limits.group().has(kMemory);
+    plan_.tell_processes = !limits.group().has(kPids);
     if (limits.fixes_processors()) {
       filter_ = with_fixed_processors(*plan_.filter);
       plan_.filter = &filter_;

@@ -71,8 +71,9 @@ struct Plan {
   std::string home;             // of the private home, relative to the root; empty: none
   std::uint64_t home_size = 0;  // bytes
 
-  bool tell_memory = false;  // the monitor wants to know how full file systems in memory are
-  bool network = false;  // a listening socket for the proxy is wanted
+  bool tell_memory = false;     // the monitor wants to know how full file systems in memory are
+  bool tell_processes = false;  // and how many there are when a command is over
+  bool network = false;         // a listening socket for the proxy is wanted
 
   std::uint64_t landlock_handled = 0;  // 0: this kernel has no Landlock
   std::uint64_t landlock_scoped = 0;

@@ -189,19 +189,25 @@ const Attack kStopParent("stop-parent", [](Arguments) {
 // Leaves a process that has left everything: session, group, terminal, descriptors. It counts.
 const Attack kOrphan("orphan", [](Arguments arguments) {
   const std::string file = text_at(arguments, 0);
+  // Its end: the file is there when the suite looks.
+  int begun[2];
+  if (::pipe(begun) != 0) stopped("pipe");
   if (::fork() > 0) {
-    ::usleep(100'000);  // the file is there when the suite looks
+    ::close(begun[1]);
+    char none = 0;
+    while (::read(begun[0], &none, 1) > 0) continue;
     std::puts("left it");
     return;
   }
   ::setsid();
   if (::fork() > 0) ::_exit(0);
   for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_IGN);
-  ::close_range(0, ~0u, 0);
   const int out = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+  const std::string line = std::to_string(::getpid()) + "\n";
+  const bool wrote = ::write(out, line.data(), line.size()) > 0;
+  if (::dup2(out, 0) != 0 || ::close_range(1, ~0u, 0) != 0 || !wrote) ::_exit(1);
   for (int i = 0; i < 500; ++i) {
-    const std::string line = std::to_string(::getpid()) + "\n";
-    if (::write(out, line.data(), line.size()) < 0) ::_exit(1);
+    if (::write(0, line.data(), line.size()) < 0) ::_exit(1);
     ::usleep(20'000);
   }
 });
