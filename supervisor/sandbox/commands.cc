@@ -144,8 +144,11 @@ void Commands::hear(const std::vector<pollfd>& events) {
 // What follows from the output that has gone by now.
 void Commands::keep_output(Command& command) {
   if (!command.output) return;
-  // What a command left behind has its streams closed, no more.
-  if (command.output->over_limit() && !command.returned) cancel(command.id, kOutput);
+  if (command.output->over_limit()) {
+    // Not told before it is killed (SIGPIPE): it could end by that first. What a command left
+    // behind has its streams closed, no more.
+    command.returned ? command.output->refuse_more() : cancel(command.id, kOutput);
+  }
   if (!command.outcome.is_null() && command.output->drained()) tell_returned(command);
 }
 

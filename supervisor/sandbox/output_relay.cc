@@ -77,9 +77,11 @@ void OutputRelay::hear(const std::vector<pollfd>& events) {
       }
     }
   }
-  if (!over_) return;
+}
+
+void OutputRelay::refuse_more() {
   for (Stream& stream : streams_) {
-    if (!stream.full) close(stream);
+    if (stream.from && !stream.full) close(stream);
   }
 }
 

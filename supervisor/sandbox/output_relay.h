@@ -33,7 +33,9 @@ class OutputRelay {
   void hear(const std::vector<pollfd>& events);
 
   // The command wrote more than `limit`: the client has got that much, and gets no more.
+  // Whoever writes more waits, until `refuse_more`: the writer is told that nobody reads.
   bool over_limit() const { return over_; }
+  void refuse_more();
 
   // The command has returned: what it wrote until now counts for `drained`.
   void note_end();

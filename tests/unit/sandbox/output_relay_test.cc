@@ -193,11 +193,13 @@ TEST(OutputRelayTest, LetsGoOfTheClientAndTakesWhatIsStillWritten) {
   }
   EXPECT_TRUE(relay.open());
   EXPECT_TRUE(relay.drained());
-  for (int i = 0; i < 100 && relay.open(); ++i) {
+  for (int i = 0; i < 100 && !relay.over_limit(); ++i) {
     if (::write(out.get(), line.data(), line.size()) < 0) break;
     turn(relay);
   }
   EXPECT_TRUE(relay.over_limit()) << "it counts";
+  EXPECT_TRUE(relay.open()) << "whoever is to be killed is not told before";
+  relay.refuse_more();
   EXPECT_FALSE(relay.open());
 }
 
@@ -211,7 +213,7 @@ TEST(OutputRelayTest, BringsTheLimitAndNoMore) {
   write_all(err.get(), "abcd");
   turn(relay);
   EXPECT_TRUE(relay.over_limit());
-  EXPECT_FALSE(relay.open());
+  relay.refuse_more();
   EXPECT_EQ(take(pipes.out.get(), 100) + take(pipes.err.get(), 100), "12345678ab");
 }
 
