@@ -1,6 +1,9 @@
 #include "supervisor/sandbox/seccomp.h"
 
 #include <fcntl.h>
+#include <linux/btrfs.h>
+#include <linux/fs.h>
+#include <linux/fscrypt.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -12,6 +15,7 @@
 #include <sys/syscall.h>
 #include <termios.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
@@ -187,6 +191,38 @@ void ask_about_terminals(Program& asked) {
   }
 }
 
+// Requests 0 … 255 of a kind ("type", ioctl(2)) but `allowed`, by blocks of a power of two.
+// Direction and size, which differ between 32 and 64 bits, do not matter.
+void ask_about_requests(Program& asked, std::uint64_t kind, std::uint64_t first, std::uint64_t size,
+                        std::initializer_list<std::uint64_t> allowed) {
+  const auto in_block = [&](std::uint64_t one) { return one >= first && one < first + size; };
+  if (std::none_of(allowed.begin(), allowed.end(), in_block)) {
+    asked.ask("ioctl", {masked(1, 0xffff & ~(size - 1), kind << 8 | first)});
+  } else if (size > 1) {
+    ask_about_requests(asked, kind, first, size / 2, allowed);
+    ask_about_requests(asked, kind, first + size / 2, size / 2, allowed);
+  }
+}
+
+// Requests to a file system that make names in a directory which is open for reading (subvolumes
+// and snapshots of btrfs and bcachefs, reflinks of ocfs2), or change what a name is: flags, of
+// which one makes a directory fold case. Data may be shared, flags and labels be read.
+void ask_about_file_systems(Program& asked) {
+  constexpr std::uint64_t kAll = 256;
+  const auto number = [](std::uint64_t request) { return request & 0xff; };
+  ask_about_requests(asked, 0x94, 0, kAll,
+                     {number(FICLONE), number(FICLONERANGE), number(FIDEDUPERANGE),
+                      number(FS_IOC_GETFSLABEL), number(BTRFS_IOC_FS_INFO)});
+  ask_about_requests(asked, 0xbc, 0, kAll, {});
+  asked.ask("ioctl", {masked(1, 0xffff, 'o' << 8 | 4)});  // OCFS2_IOC_REFLINK
+  for (const std::uint64_t request :
+       {std::uint64_t{FS_IOC_SETFLAGS}, std::uint64_t{FS_IOC_FSSETXATTR},
+        std::uint64_t{FS_IOC_SET_ENCRYPTION_POLICY}, std::uint64_t{FS_IOC_ADD_ENCRYPTION_KEY},
+        std::uint64_t{FS_IOC_REMOVE_ENCRYPTION_KEY}}) {
+    asked.ask("ioctl", {masked(1, 0xffff, request & 0xffff)});
+  }
+}
+
 // What programs try without wanting it, so that nobody is told: resolvers ask for the kernel's
 // routes (netlink), the C library for the system log (Unix datagrams), runtimes for the interfaces.
 // Of the requests 0x8900 … 0x89ff only SIOCATMARK (0x8905) is left, which TCP urgent data needs.
@@ -239,6 +275,7 @@ std::vector<sock_filter> build_filter(bool exec_any) {
   ask_about_limits_of_others(asked);
   ask_about_sockets(asked);
   ask_about_terminals(asked);
+  ask_about_file_systems(asked);
   // MFD_NOEXEC_SEAL keeps a memfd from execve only: the dynamic loader would still map and run it.
   if (!exec_any) asked.ask("memfd_create");
 

@@ -42,6 +42,26 @@ TEST_P(Deputy, AnswersEachRefusedCallWithItsError) {
   EXPECT_THAT(outcome.told(), ElementsAre("system call socket"));
 }
 
+// Requests that make names, or change what a name is, beside the calls that the deputy carries out.
+TEST_P(Deputy, RefusesRequestsThatMakeNames) {
+  const Outcome outcome = python(
+      "import ctypes, os\n"
+      "libc = ctypes.CDLL(None, use_errno=True)\n"
+      "libc.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)\n"
+      "top = os.open('.', os.O_RDONLY)\n"
+      "data = ctypes.create_string_buffer(4096)\n"
+      "def ask(request):\n"
+      "  return ctypes.get_errno() if libc.ioctl(top, request, data) < 0 else 0\n"
+      // Subvolumes and snapshots; reflinks by name; flags by two requests, and one of 32 bits.
+      "for request in (0x5000940e, 0x50009401, 0x50009417, 0x50009418, 0x5000940f, 0x4010bc10,\n"
+      "                0x40186f04, 0x40086602, 0x40046602, 0x401c5820, 0x100000000 | 0x40086602):\n"
+      "  print(ask(request), end=' ')\n"
+      // Sharing data (no descriptor: EBADF), reading flags.
+      "print(libc.ioctl(top, 0x40049409, -1) < 0 and ctypes.get_errno(), ask(0x80086601) != 1)\n");
+  EXPECT_EQ(outcome.out, "1 1 1 1 1 1 1 1 1 1 1 9 True\n") << outcome.text();
+  EXPECT_THAT(outcome.told(), ElementsAre("system call ioctl"));
+}
+
 TEST_P(Deputy, RecordsNothingOfWhatProgramsProbe) {
   const Outcome outcome = python(
       "import ctypes, socket\n"
