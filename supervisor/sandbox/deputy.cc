@@ -22,6 +22,7 @@
 #include "supervisor/sandbox/answer.h"
 #include "supervisor/sandbox/deputy_rules.h"
 #include "supervisor/sandbox/file_calls.h"
+#include "supervisor/sandbox/names_lock.h"
 #include "supervisor/sandbox/notify.h"
 #include "supervisor/sandbox/path_view.h"
 #include "supervisor/sandbox/patience.h"
@@ -44,13 +45,14 @@ using Clock = std::chrono::steady_clock;
 class Deputy {
  public:
   Deputy(const Spec& spec, const Plan& plan, NamespaceFds namespaces, UniqueFd listener,
-         RefusalCounter& counter, int channel)
+         int names_lock, RefusalCounter& counter, int channel)
       : plan_(plan),
         namespaces_(std::move(namespaces)),
         listener_(std::move(listener)),
         counter_(counter),
         recorder_(counter),
         rules_(spec, plan),
+        names_lock_(names_lock),
         channel_(channel) {}
 
   void run() {
@@ -67,7 +69,13 @@ class Deputy {
     if (!proc_) throw_errno("open", "/proc");
     self_.reset(::openat(proc_.get(), "self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!self_) throw_errno("open", "/proc/self/fd");
-    view_.emplace(self_.get());
+    // The locks of one that is forked are its parent's.
+    const std::string shared = std::to_string(names_lock_.get());
+    UniqueFd own(::openat(self_.get(), shared.c_str(), O_RDWR | O_CLOEXEC));
+    if (!own) throw_errno("open", "the lock of names");
+    names_lock_.reset();
+    lock_.emplace(std::move(own));
+    view_.emplace(self_.get(), rules_.names, *lock_);
     files_.emplace(rules_, *view_, listener_, recorder_);
     watched_.emplace(*view_, recorder_);
     sockets_.emplace(rules_, *view_, listener_, recorder_);
@@ -208,6 +216,8 @@ class Deputy {
   RefusalCounter& counter_;
   Recorder recorder_;
   const DeputyRules rules_;
+  UniqueFd names_lock_;  // as it came
+  std::optional<NamesLock> lock_;
   std::optional<PathView> view_;
   std::optional<FileCalls> files_;
   std::optional<WatchedCalls> watched_;
@@ -231,10 +241,12 @@ NamespaceFds open_namespaces(pid_t init) {
 }
 
 Attendant start_deputy(const Spec& spec, const Plan& plan, NamespaceFds namespaces,
-                       UniqueFd listener, RefusalCounter& counter) {
-  const std::array keep = {namespaces.user.get(), namespaces.mount.get(), listener.get()};
+                       UniqueFd listener, int names_lock, RefusalCounter& counter) {
+  const std::array keep = {namespaces.user.get(), namespaces.mount.get(), listener.get(),
+                           names_lock};
   return Attendant::start("sc-deputy", keep, [&](int channel) {
-    Deputy(spec, plan, std::move(namespaces), std::move(listener), counter, channel).run();
+    Deputy(spec, plan, std::move(namespaces), std::move(listener), names_lock, counter, channel)
+        .run();
   });
 }
 

@@ -25,8 +25,9 @@ struct NamespaceFds {
 NamespaceFds open_namespaces(pid_t init);
 
 // Starts it, when PID 1 has built the root and passed on its filter's listener, of which no copy
-// may stay open: without the deputy, every waiting call is to fail. Throws system_error.
+// may stay open: without the deputy, every waiting call is to fail. `names_lock`: names_lock.h.
+// Throws system_error.
 Attendant start_deputy(const Spec& spec, const Plan& plan, NamespaceFds namespaces,
-                       UniqueFd listener, RefusalCounter& counter);
+                       UniqueFd listener, int names_lock, RefusalCounter& counter);
 
 }  // namespace sharkcage::sandbox

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -150,7 +149,7 @@ Answer FileCalls::open_existing(const Task& task, const GivenPath& path, int fil
   if (real == "/dev/tty") return open_terminal(task, flags);
   const bool unnamed = (flags & kTmpfile) != 0;
   if (writes(flags)) {
-    const int refused = unnamed ? 0 : judge(task, "write", real, real);
+    const int refused = unnamed || git_.is_own_lock(file) ? 0 : judge(task, "write", real, real);
     if (refused != 0) return Answer::refused(refused);
     if (outside_of_writable(real, file)) {
       return result(task, "write", real, view_.meant(path), EACCES);
@@ -189,19 +188,18 @@ Answer FileCalls::open_terminal(const Task& task, int flags) {
 Answer FileCalls::open_new(const Task& task, const GivenPath& path, Found& found, int flags,
                            mode_t mode) {
   if (found.last.ends_with('/')) return Answer::refused(EISDIR);
-  const std::string directory = view_.real_path(found.directory.get());
-  if (directory.empty()) return Answer::refused(ENAMETOOLONG);
-  Spot spot{std::move(found.directory), found.last, {}, 0};
-  spot.real = (directory == "/" ? "" : directory) + "/" + found.last;
+  const Spot spot = view_.spot(std::move(found.directory), found.last);
+  if (spot.error != 0) return missing(task, "create", path, spot.error);
   ::umask(task.status().mask);
-  const NameKind kind = kind_of(spot.real);
+  const NameKind kind = names_.kind_of(spot.real);
   if (kind == NameKind::kGit || kind == NameKind::kProtected) {
     int error = 0;
     UniqueFd ignored = git_.make_worktree_file(spot, mode, error);
     if (ignored) return Answer::descriptor(std::move(ignored), (flags & O_CLOEXEC) != 0);
     if (error != EACCES) return Answer::refused(error);
   }
-  if (const int refused = judge_new(task, "create", spot, spot.real)) {
+  const bool lock = kind == NameKind::kGitLock && git_.may_lock(spot);
+  if (const int refused = lock ? 0 : judge_new(task, "create", spot, spot.real)) {
     return Answer::refused(refused);
   }
   if (outside_of_writable(spot.real, spot.directory.get())) {
@@ -210,7 +208,7 @@ Answer FileCalls::open_new(const Task& task, const GivenPath& path, Found& found
   const int ours = flags | O_EXCL | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
   UniqueFd made(::openat(spot.directory.get(), spot.last.c_str(), ours, mode));
   if (!made) return result(task, "create", spot.real, view_.meant(path), errno);
-  if (kind == NameKind::kGitInside) git_.file_made(spot.real);
+  if (lock || kind == NameKind::kGitInside) git_.file_made(spot);
   return Answer::descriptor(std::move(made), (flags & O_CLOEXEC) != 0);
 }
 
@@ -224,9 +222,9 @@ Answer FileCalls::make_directory(const Notification& call, const Task& task, int
     recorder_.add(task, "system call", "mkdirat");
     return Answer::refused(EPERM);
   }
-  const Spot spot = view_.spot(task, path);
+  const Spot spot = view_.spot(path);
   if (spot.error != 0) return missing(task, "create", path, spot.error);
-  const NameKind kind = kind_of(spot.real);
+  const NameKind kind = names_.kind_of(spot.real);
   const bool repository = kind == NameKind::kGit || kind == NameKind::kBareGit;
   if (!repository && !is_kind(spot.directory.get(), spot.last, S_IFDIR)) {
     if (const int refused = judge_new(task, "create", spot, spot.real)) {
@@ -255,7 +253,7 @@ Answer FileCalls::make_node(const Notification& call, const Task& task, int dirf
     recorder_.add(task, "system call", "mknodat");
     return Answer::refused(EPERM);
   }
-  const Spot spot = view_.spot(task, path);
+  const Spot spot = view_.spot(path);
   if (spot.error != 0) return missing(task, "create", path, spot.error);
   if (const int refused = judge_new(task, "create", spot, spot.real)) {
     return Answer::refused(refused);
@@ -276,10 +274,11 @@ Answer FileCalls::make_link(const Notification& call, const Task& task, std::uin
   const GivenPath path = view_.given(task, dirfd, address);
   if (path.error != 0) return Answer::refused(path.error);
   if (!listener_.valid(call)) return Answer::refused(EINTR);
-  const Spot spot = view_.spot(task, path);
+  const Spot spot = view_.spot(path);
   if (spot.error != 0) return missing(task, "create", path, spot.error);
   int refused = judge_new(task, "create", spot, spot.real);
-  if (refused == 0 && kind_of(spot.real) == NameKind::kGitInside && !is_probe(spot.real, text)) {
+  if (refused == 0 && names_.kind_of(spot.real) == NameKind::kGitInside &&
+      !is_probe(spot.real, text)) {
     recorder_.add(task, "create", spot.real);
     refused = EACCES;
   }
@@ -314,7 +313,7 @@ Answer FileCalls::link(const Notification& call, const Task& task, int old_dirfd
     }
     file = std::move(found.file);
   }
-  const Spot spot = view_.spot(task, path);
+  const Spot spot = view_.spot(path);
   const std::string real = view_.real_path(file.get());
   // A path that cannot be told cannot be judged.
   if (real.empty()) return Answer::refused(ENAMETOOLONG);
@@ -324,7 +323,8 @@ Answer FileCalls::link(const Notification& call, const Task& task, int old_dirfd
   int refused = judge(task, "link", real, real, spot.real);
   if (refused == 0) refused = judge_new(task, "link", spot, real, spot.real);
   // A link to a link would bring one in.
-  if (refused == 0 && kind_of(spot.real) == NameKind::kGitInside && is_kind(file.get(), S_IFLNK)) {
+  if (refused == 0 && names_.kind_of(spot.real) == NameKind::kGitInside &&
+      is_kind(file.get(), S_IFLNK)) {
     recorder_.add(task, "link", real, spot.real);
     refused = EACCES;
   }
@@ -349,26 +349,25 @@ Answer FileCalls::rename(const Notification& call, const Task& task, int old_dir
   if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) {
     return Answer::refused(EINVAL);
   }
-  const Spot source = view_.spot(task, from);
-  const Spot target = view_.spot(task, to);
+  const Spot source = view_.spot(from);
+  const Spot target = view_.spot(to);
   if (source.error != 0 || target.error != 0) {
     const bool first = source.error != 0;
     return missing(task, "rename", first ? from : to, first ? source.error : target.error,
                    view_.meant(from), view_.meant(to));
   }
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
-  if (kind_of(target.real) == NameKind::kGitConfig && source.last == "config.lock" && flags == 0) {
+  if (names_.kind_of(target.real) == NameKind::kGitConfig && source.last == "config.lock" &&
+      flags == 0) {
     int error = 0;
     const std::string refused = git_.replace_config(source, target, error);
     if (error == 0) return Answer::of(0);
     recorder_.add(task, "rename", source.real, target.real + " (" + refused + ")");
     return Answer::refused(error);
   }
-  int refused = refuse_move(source.real, source, target);
-  if (refused == 0 && exchange) refused = refuse_move(target.real, target, source);
-  if (refused != 0) {
+  if (!names_.may_move(source, target) || (exchange && !names_.may_move(target, source))) {
     recorder_.add(task, "rename", source.real, target.real);
-    return Answer::refused(refused);
+    return Answer::refused(EACCES);
   }
   if (outside_of_writable(source.real, source.directory.get()) ||
       outside_of_writable(target.real, target.directory.get())) {
@@ -384,53 +383,24 @@ Answer FileCalls::rename(const Notification& call, const Task& task, int old_dir
   return result(task, "rename", source.real, view_.meant(from), error, view_.meant(to));
 }
 
-// Why `from` may not become `to`: neither name may be protected, and what git would read as a part
-// of a repository does not come in as a whole.
-int FileCalls::refuse_move(const std::string& from, const Spot& source, const Spot& target) {
-  if (!rules_.judge_names) return 0;
-  const NameKind leaves = kind_of(from);
-  const NameKind becomes = kind_of(target.real);
-  const bool plain = is_kind(source.directory.get(), source.last, S_IFREG);
-  const bool there = plain || is_kind(source.directory.get(), source.last, S_IFDIR) ||
-                     is_kind(source.directory.get(), source.last, S_IFLNK);
-  const auto fixed = [plain](NameKind kind) {
-    return kind == NameKind::kProtected || kind == NameKind::kGit || kind == NameKind::kGitConfig ||
-           (kind == NameKind::kBareGit && !plain);
-  };
-  if (fixed(leaves) || fixed(becomes)) return EACCES;
-  if (there && completes_repository(target)) return EACCES;
-  // Nor does a directory come out, in which anything could be made as long as it was inside.
-  const bool crosses = becomes == NameKind::kGitInside || leaves == NameKind::kGitInside;
-  return crosses && there && !plain ? EACCES : 0;
-}
-
-// Whether the new name makes its directory one that git takes for a repository whatever it is
-// called, with a configuration and hooks in it (git, setup.c, is_git_directory): HEAD, and objects
-// and refs or commondir. Those that are called like one have rules of their own.
-bool FileCalls::completes_repository(const Spot& spot) const {
-  if (!rules_.judge_names || !rules_.names.granted(spot.real)) return false;
-  // Of any file there: objects and refs of a ".git" are free themselves.
-  const std::string beside = spot.real.substr(0, spot.real.rfind('/')) + "/x";
-  if (kind_of(beside) != NameKind::kFree || !is_repository_part(spot.last)) return false;
-  const auto is = [&](const char* name) { return ::strcasecmp(spot.last.c_str(), name) == 0; };
-  const auto has = [&](const char* name) {
-    struct stat status {};
-    return is(name) || ::fstatat(spot.directory.get(), name, &status, AT_SYMLINK_NOFOLLOW) == 0;
-  };
-  return has("HEAD") && (has("commondir") || (has("objects") && has("refs")));
-}
-
 Answer FileCalls::remove(const Notification& call, const Task& task, int dirfd, std::size_t first,
                          int flags) {
   const GivenPath path = view_.given(task, dirfd, call.args[first]);
   if (path.error != 0) return Answer::refused(path.error);
   if (!listener_.valid(call)) return Answer::refused(EINTR);
-  const Spot spot = view_.spot(task, path);
+  Spot spot = view_.look(path);
+  const bool lock = names_.kind_of(spot.real) == NameKind::kGitLock;
+  if (lock) spot = view_.spot(path);
   if (spot.error != 0) return missing(task, "delete", path, spot.error);
   if (outside_of_writable(spot.real, spot.directory.get())) {
     return result(task, "delete", spot.real, view_.meant(path), EACCES);
   }
+  if (lock && is_kind(spot.directory.get(), spot.last, S_IFREG) && !git_.is_own_lock(spot)) {
+    recorder_.add(task, "delete", spot.real);
+    return Answer::refused(EACCES);
+  }
   const int error = error_of(::unlinkat(spot.directory.get(), spot.last.c_str(), flags));
+  if (lock) git_.lock_deleted();
   if (error == ENOENT) return missing(task, "delete", path, error);
   if (error == 0) return Answer::of(0);
   return result(task, "delete", spot.real, view_.meant(path), error);
@@ -459,23 +429,16 @@ Answer FileCalls::truncate(const Notification& call, const Task& task) {
   return result(task, "write", real, view_.meant(path), error);
 }
 
-NameKind FileCalls::kind_of(const std::string& real) const {
-  return rules_.judge_names ? rules_.names.kind_of(real) : NameKind::kFree;
-}
-
 int FileCalls::judge_new(const Task& task, const char* operation, const Spot& spot,
                          const std::string& meant, const std::string& to) {
-  if (!completes_repository(spot)) return judge(task, operation, spot.real, meant, to);
+  if (!names_.completes_repository(spot)) return judge(task, operation, spot.real, meant, to);
   recorder_.add(task, operation, meant, to);
   return EACCES;
 }
 
 int FileCalls::judge(const Task& task, const char* operation, const std::string& real,
                      const std::string& meant, const std::string& to) {
-  const NameKind kind = kind_of(real);
-  if (kind == NameKind::kFree || kind == NameKind::kGitInside || kind == NameKind::kBareGit) {
-    return 0;
-  }
+  if (names_.is_open(real)) return 0;
   recorder_.add(task, operation, meant, to);
   return EACCES;
 }
@@ -495,7 +458,7 @@ Answer FileCalls::result(const Task& task, const char* operation, const std::str
   const bool no_right = error == EACCES || error == EPERM;
   const bool ours = error == EROFS ||
                     (no_right && (!rules_.may_write(real) || rules_.is_hidden(real))) ||
-                    (error == EBUSY && kind_of(real) != NameKind::kFree);
+                    (error == EBUSY && names_.kind_of(real) != NameKind::kFree);
   if (ours && !is_innocent(meant)) recorder_.add(task, operation, meant, to);
   return Answer::refused(error);
 }
@@ -503,6 +466,7 @@ Answer FileCalls::result(const Task& task, const char* operation, const std::str
 // What is not shown: whether that is a refusal depends on what there is outside.
 Answer FileCalls::missing(const Task& task, const char* operation, const GivenPath& path, int error,
                           const std::string& target, const std::string& to) {
+  if (error == EAGAIN) return Answer::later();
   const bool unseen = error == ENOENT || error == ENOTDIR || error == EACCES;
   if (unseen) {
     const std::string meant = view_.meant(path);

@@ -8,6 +8,7 @@
 #include "supervisor/sandbox/answer.h"
 #include "supervisor/sandbox/deputy_rules.h"
 #include "supervisor/sandbox/git_rules.h"
+#include "supervisor/sandbox/name_rules.h"
 #include "supervisor/sandbox/notify.h"
 #include "supervisor/sandbox/path_view.h"
 #include "supervisor/sandbox/recorder.h"
@@ -18,7 +19,12 @@ class FileCalls {
  public:
   FileCalls(const DeputyRules& rules, const PathView& view, const Listener& listener,
             Recorder& recorder)
-      : rules_(rules), view_(view), listener_(listener), recorder_(recorder), git_(view) {}
+      : rules_(rules),
+        names_(rules),
+        view_(view),
+        listener_(listener),
+        recorder_(recorder),
+        git_(view) {}
 
   // Nothing for a call that is none of these.
   std::optional<Answer> answer(const Notification& call, const Task& task);
@@ -48,17 +54,16 @@ class FileCalls {
   // The same for a name that is new.
   int judge_new(const Task& task, const char* operation, const Spot& spot, const std::string& meant,
                 const std::string& to = {});
-  int refuse_move(const std::string& from, const Spot& source, const Spot& target);
-  bool completes_repository(const Spot& spot) const;
-  NameKind kind_of(const std::string& real) const;
   bool outside_of_writable(const std::string& real, int fd) const;
   // The answer for a call that was carried out, with a record if the sandbox is why it failed.
   Answer result(const Task& task, const char* operation, const std::string& real,
                 const std::string& meant, int error, const std::string& to = {});
+  // The answer for a path that leads nowhere, or whose turn has not come.
   Answer missing(const Task& task, const char* operation, const GivenPath& path, int error,
                  const std::string& target = {}, const std::string& to = {});
 
   const DeputyRules& rules_;
+  const NameRules names_;
   const PathView& view_;
   const Listener& listener_;
   Recorder& recorder_;

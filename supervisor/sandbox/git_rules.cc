@@ -20,6 +20,8 @@ constexpr std::size_t kMaxConfig = 1u << 20;
 constexpr std::size_t kMaxPointer = 8192;
 constexpr std::size_t kMaxPointers = 256;
 constexpr std::size_t kMaxMade = 256;
+constexpr std::size_t kMaxLocks = 16;
+constexpr const char* kLock = "config.lock";
 
 std::string directory_of(const std::string& path) {
   return path.substr(0, path.rfind('/'));
@@ -79,41 +81,69 @@ std::string unused_name() {
 
 }  // namespace
 
-void GitRules::repository_made(int directory, const std::string& name) {
-  UniqueFd held(::openat(directory, name.c_str(), O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC));
+void GitRules::hold(std::deque<Made>& all, int directory, const std::string& name,
+                    std::size_t max) {
+  UniqueFd held(::openat(directory, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat status {};
   if (!held || ::fstat(held.get(), &status) != 0) return;
-  made_.push_back({status.st_dev, status.st_ino, std::move(held)});
-  if (made_.size() > kMaxMade) made_.pop_front();
+  all.push_back({status.st_dev, status.st_ino, std::move(held)});
+  if (all.size() > max) all.pop_front();
 }
 
-void GitRules::file_made(const std::string& real) {
-  if (name_of(real) != "gitdir" || !is_worktree(directory_of(real))) return;
-  pointers_.push_back(real);
+bool GitRules::holds(const std::deque<Made>& all, int file) {
+  struct stat status {};
+  return ::fstat(file, &status) == 0 && std::any_of(all.begin(), all.end(), [&](const Made& made) {
+           return made.device == status.st_dev && made.inode == status.st_ino;
+         });
+}
+
+void GitRules::repository_made(int directory, const std::string& name) {
+  hold(made_, directory, name, kMaxMade);
+}
+
+void GitRules::file_made(const Spot& spot) {
+  if (spot.last == kLock) hold(locks_, spot.directory.get(), spot.last, kMaxLocks);
+  if (spot.last != "gitdir" || !is_worktree(directory_of(spot.real))) return;
+  pointers_.push_back(spot.real);
   if (pointers_.size() > kMaxPointers) pointers_.pop_front();
 }
 
+bool GitRules::may_lock(const Spot& lock) const {
+  return lock.last == kLock && holds(made_, lock.directory.get());
+}
+
+bool GitRules::is_own_lock(int file) const {
+  return holds(locks_, file);
+}
+
+bool GitRules::is_own_lock(const Spot& lock) const {
+  const UniqueFd file(
+      ::openat(lock.directory.get(), lock.last.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  return file && is_own_lock(file.get());
+}
+
+void GitRules::lock_deleted() {
+  std::erase_if(locks_, [](const Made& lock) {
+    struct stat status {};
+    return ::fstat(lock.held.get(), &status) != 0 || status.st_nlink == 0;
+  });
+}
+
 std::string GitRules::replace_config(const Spot& lock, const Spot& config, int& error) {
-  struct stat directory {};
   struct stat file {};
   error = EACCES;
-  if (name_of(lock.real) != "config.lock" || directory_of(lock.real) != directory_of(config.real)) {
+  if (lock.last != kLock || directory_of(lock.real) != directory_of(config.real)) {
     return "not by git";
   }
-  const auto same = [&](const Made& made) {
-    return made.device == directory.st_dev && made.inode == directory.st_ino;
-  };
-  if (::fstat(config.directory.get(), &directory) != 0 ||
-      std::none_of(made_.begin(), made_.end(), same)) {
-    return "not in a new repository";
-  }
   const int at = config.directory.get();
-  if (::fstatat(at, "config.lock", &file, AT_SYMLINK_NOFOLLOW) != 0) {
+  if (!holds(made_, at)) return "not in a new repository";
+  if (::fstatat(at, kLock, &file, AT_SYMLINK_NOFOLLOW) != 0) {
     error = errno;
     return "no lock file";
   }
+  if (!is_own_lock(lock)) return "not by git";
   std::string content;
-  if (const int problem = read_regular(at, "config.lock", kMaxConfig, content)) {
+  if (const int problem = read_regular(at, kLock, kMaxConfig, content)) {
     error = problem;
     return "not readable";
   }
@@ -127,7 +157,8 @@ std::string GitRules::replace_config(const Spot& lock, const Spot& config, int& 
     ::unlinkat(at, name.c_str(), 0);
     return "not replaced";
   }
-  ::unlinkat(at, "config.lock", 0);
+  ::unlinkat(at, kLock, 0);
+  lock_deleted();
   error = 0;
   return {};
 }

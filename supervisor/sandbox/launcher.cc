@@ -20,6 +20,7 @@
 #include "supervisor/sandbox/facade_mount.h"
 #include "supervisor/sandbox/landlock.h"
 #include "supervisor/sandbox/monitor.h"
+#include "supervisor/sandbox/names_lock.h"
 #include "supervisor/sandbox/seccomp.h"
 #include "supervisor/sandbox/spec.h"
 #include "supervisor/sandbox/weakened.h"
@@ -40,6 +41,7 @@ class Launcher {
     prepared_.filter_scoped = build_filter(false);
     prepared_.landlock_abi = landlock_abi();
     prepared_.facade = facade_possible() && !weakened::leaves_out(weakened::Layer::kRecording);
+    prepared_.names_lock = make_names_lock();
     prepared_.system.refresh();
   }
 

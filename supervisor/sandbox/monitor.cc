@@ -285,7 +285,8 @@ class Monitor {
       for (UniqueFd& place : fds) limits_->add_file_system(std::move(place));
     } else if (report.kind == InitReport::kFiltered) {
       if (fds.size() != 1) throw Failed("the sandbox has no listener for system calls", 0, "");
-      deputy_ = start_deputy(spec_, plan_, std::move(namespaces_), std::move(fds[0]), refusals_);
+      deputy_ = start_deputy(spec_, plan_, std::move(namespaces_), std::move(fds[0]),
+                             prepared_.names_lock.get(), refusals_);
     } else if (report.kind == InitReport::kReady) {
       ready_ = true;
       tell({{"event", "ready"}, {"pid", init_}, {"controllers", limits_->holders()}}, fds);

@@ -2,71 +2,139 @@
 
 #include <algorithm>
 #include <iterator>
+#include <unordered_set>
+
+#include "supervisor/sandbox/name_fold.h"
 
 namespace sharkcage::sandbox {
 namespace {
 
-// Files and directories that are protected with all that is in them, wherever they are in a grant.
+// Files and directories that are protected with all that is in them, wherever they are in a grant:
+// a program obeys them as soon as it is started there, or somebody goes there. What tells how a
+// project is built, tested and checked is not among them (docs/deputy.md).
 constexpr std::string_view kNames[] = {
-    // Shells.
-    ".bash_login", ".bash_logout", ".bash_profile", ".bashrc", ".cshrc", ".kshrc", ".login",
-    ".logout", ".profile", ".tcshrc", ".zlogin", ".zlogout", ".zprofile", ".zshenv", ".zshrc",
-    ".envrc",
+    // Shells, sessions and terminals.
+    ".bash_aliases", ".bash_completion", ".bash_login", ".bash_logout", ".bash_profile", ".bashrc",
+    ".cshrc", ".inputrc", ".kshrc", ".login", ".logout", ".mkshrc", ".pam_environment", ".profile",
+    ".screenrc", ".tcshrc", ".tmux.conf", ".wezterm.lua", ".xinitrc", ".xprofile", ".xserverrc",
+    ".xsession", ".xsessionrc", ".zlogin", ".zlogout", ".zprofile", ".zshenv", ".zshrc",
+    // What a shell does on entering a directory.
+    ".autoenv", ".autoenv.zsh", ".direnv", ".envrc", ".mise", ".mise.local.toml", ".mise.toml",
+    "mise.local.toml", "mise.toml",
+    // Interpreters and debuggers that read a file of where they are started.
+    ".gdbinit", ".ghci", ".irbrc", ".lldbinit", ".ocamlinit", ".octaverc", ".pdbrc", ".perldb",
+    ".pryrc", ".rprofile", "jupyter_config.py", "jupyter_lab_config.py",
+    "jupyter_notebook_config.py", "jupyter_server_config.py",
     // Editors.
-    ".idea", ".vscode",
+    ".devcontainer", ".devcontainer.json", ".emacs.desktop", ".exrc", ".externaltoolbuilders",
+    ".fleet", ".gvimrc", ".helix", ".idea", ".lite_project.lua", ".lvimrc", ".nova", ".nvim.lua",
+    ".nvimrc", ".vimrc", ".vs", ".vscode", ".zed",
     // Agents.
-    ".claude", ".codex", ".mcp.json",
-    // git, outside of repositories.
-    ".gitconfig", ".gitmodules"};
+    ".aider.conf.yml", ".amazonq", ".augment", ".claude", ".cline", ".clinerules", ".codex",
+    ".continue", ".crush.json", ".cursor", ".factory", ".gemini", ".junie", ".kilocode", ".kiro",
+    ".mcp.json", ".opencode", ".openhands", ".qwen", ".roo", ".trae", ".windsurf", "crush.json",
+    "opencode.json", "opencode.jsonc",
+    // git and its hooks, outside of repositories. What git makes of a lock is the file itself.
+    ".gitconfig", ".gitconfig.lock", ".githooks", ".gitmodules", ".gitmodules.lock", ".husky"};
 
-constexpr std::string_view kAtTop[] = {".bash_login",   ".bash_logout",
-                                       ".bash_profile", ".bashrc",
-                                       ".cshrc",        ".kshrc",
-                                       ".login",        ".logout",
-                                       ".profile",      ".tcshrc",
-                                       ".zlogin",       ".zlogout",
-                                       ".zprofile",     ".zshenv",
-                                       ".zshrc",        ".envrc",
-                                       ".idea",         ".vscode",
-                                       ".claude",       ".codex",
-                                       ".mcp.json",     ".gitconfig",
-                                       ".gitmodules",   ".git/hooks",
-                                       ".git/config",   ".git/config.worktree",
-                                       ".git/commondir"};
+constexpr std::string_view kEndings[] = {".code-workspace"};
 
-char folded(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
+constexpr std::string_view kGit[] = {"hooks",     "config",  "config.worktree",
+                                     "commondir", "remotes", "branches"};
+constexpr std::string_view kMercurial[] = {"hgrc", "hgrc-not-shared", "sharedpath"};
+constexpr std::string_view kJujutsu[] = {"config.toml", "repo/config.toml",
+                                         "workspace-config.toml"};
+constexpr std::string_view kGithub[] = {"hooks"};
+constexpr std::string_view kConfiguration[] = {"autostart",  "direnv",  "environment.d", "fish",
+                                               "git",        "mise",    "mise.toml",     "nvim",
+                                               "powershell", "systemd", "wezterm",       "zsh"};
 
-std::vector<std::string> components(std::string_view path) {
-  std::vector<std::string> parts;
-  for (std::size_t start = 0; start < path.size();) {
-    const std::size_t end = std::min(path.find('/', start), path.size());
-    if (end > start) {
-      parts.emplace_back(path.substr(start, end - start));
-      std::transform(parts.back().begin(), parts.back().end(), parts.back().begin(), folded);
-    }
-    start = end + 1;
-  }
-  return parts;
-}
+// Directories of which some entries are protected. They are made where they are to be, so that
+// nobody makes the entries before.
+struct Holder {
+  std::string_view name;
+  std::span<const std::string_view> entries;
+};
+constexpr Holder kHolders[] = {
+    {".hg", kMercurial}, {".jj", kJujutsu}, {".github", kGithub}, {".config", kConfiguration}};
 
-bool is_data(const std::string& name) {
+constexpr std::string_view kGitDirectories[] = {"hooks", "remotes", "branches"};
+constexpr std::string_view kGitFiles[] = {"config", "config.lock", "config.worktree", "commondir"};
+
+bool is_data(std::string_view name) {
   return name == "refs" || name == "logs" || name == "objects";
 }
 
+bool one_of(std::span<const std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool is_named(std::string_view name) {
+  static const std::unordered_set<std::string_view> names(std::begin(kNames), std::end(kNames));
+  return names.contains(name) ||
+         std::any_of(std::begin(kEndings), std::end(kEndings),
+                     [&](std::string_view ending) { return name.ends_with(ending); });
+}
+
 // Of what is below a ".git". Repositories are nested: modules/NAME (of any depth) and worktrees/ID
-// are git's own directories, too.
+// are git's own directories, too. Remotes and branches are configuration as well, in its old form.
 NameKind kind_in_git(std::span<const std::string> parts) {
   if (is_data(parts[0])) return NameKind::kFree;
   if (parts[0] == "worktrees" && parts.size() > 2 && is_data(parts[2])) return NameKind::kFree;
-  if (std::find(parts.begin(), parts.end(), "hooks") != parts.end()) return NameKind::kProtected;
+  for (const std::string& part : parts) {
+    if (one_of(kGitDirectories, part)) return NameKind::kProtected;
+  }
   const std::string& last = parts.back();
-  if (last == "config") return parts.size() == 1 ? NameKind::kGitConfig : NameKind::kProtected;
+  const bool top = parts.size() == 1;
+  if (last == "config") return top ? NameKind::kGitConfig : NameKind::kProtected;
+  if (last == "config.lock") return top ? NameKind::kGitLock : NameKind::kProtected;
   // What a config is written under before it is renamed, too: another sandbox could hold it open.
-  if (last.starts_with("config.") && last != "config.lock") return NameKind::kProtected;
-  if (last == "commondir") return NameKind::kProtected;
+  if (last.starts_with("config.") || last == "commondir") return NameKind::kProtected;
   return NameKind::kGitInside;
+}
+
+// A name that git reads in a repository; `last`: not a directory's.
+bool is_git_entry(std::string_view name, bool last) {
+  // Most names end here.
+  constexpr std::string_view kFirst = "bBcChHrR";
+  if (name.empty() || (name[0] > 0 && kFirst.find(name[0]) == std::string_view::npos)) return false;
+  const std::vector<std::string> parts = folded_components(name);
+  return one_of(kGitDirectories, parts[0]) || (last && one_of(kGitFiles, parts[0]));
+}
+
+NameKind kind_in_holder(const Holder& holder, std::span<const std::string> parts) {
+  std::string path = parts[0];
+  if (one_of(holder.entries, path)) return NameKind::kProtected;
+  if (parts.size() > 1 && one_of(holder.entries, path + "/" + parts[1])) {
+    return NameKind::kProtected;
+  }
+  // A file of this name leads to another directory.
+  if (holder.name == ".jj" && path == "repo" && parts.size() == 1) return NameKind::kGit;
+  return NameKind::kGitInside;
+}
+
+// What `parts[i]` says of all of them, if it is a repository's or a holder's name.
+NameKind kind_by(std::span<const std::string> parts, std::size_t i, bool below_top) {
+  const std::string& name = parts[i];
+  const std::span<const std::string> below = parts.subspan(i + 1);
+  if (name == ".git") return below.empty() ? NameKind::kGit : kind_in_git(below);
+  if (!below_top) return NameKind::kFree;
+  if (name.ends_with(".git")) return below.empty() ? NameKind::kBareGit : kind_in_git(below);
+  for (const Holder& holder : kHolders) {
+    if (name != holder.name) continue;
+    return below.empty() ? NameKind::kGit : kind_in_holder(holder, below);
+  }
+  return NameKind::kFree;
+}
+
+std::vector<std::string> make_top() {
+  std::vector<std::string> all(std::begin(kNames), std::end(kNames));
+  for (const char* holder : {".git", ".hg", ".jj", ".github", ".config"}) {
+    for (const std::string_view entry : protected_entries_of(holder)) {
+      all.push_back(std::string(holder) + "/" + std::string(entry));
+    }
+  }
+  return all;
 }
 
 }  // namespace
@@ -77,41 +145,64 @@ bool ProtectedNames::granted(std::string_view path) const {
   });
 }
 
+// The strictest of what any of its names says: what lies in a repository's data can be moved out.
 NameKind ProtectedNames::kind_of(std::string_view path) const {
   if (!granted(path)) return NameKind::kFree;
   std::size_t top = 0;
   for (const std::string& grant : grants_) {
     if (path.starts_with(grant) && path.size() > grant.size() && path[grant.size()] == '/') {
-      top = std::max(top, components(grant).size());
+      top = std::max(top, folded_components(grant).size());
     }
   }
-  const std::vector<std::string> parts = components(path);
-  for (std::size_t i = top; i < parts.size(); ++i) {
-    if (std::find(std::begin(kNames), std::end(kNames), parts[i]) != std::end(kNames)) {
-      return NameKind::kProtected;
-    }
+  const std::vector<std::string> parts = folded_components(path);
+  NameKind kind = NameKind::kFree;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    // A grant may lie in a repository, but one that is called "x.git" need not be one.
+    if (i >= top && is_named(parts[i])) return NameKind::kProtected;
+    if (i >= top && short_names_ && is_short_name(parts[i])) return NameKind::kProtected;
+    kind = std::max(kind, kind_by(parts, i, i >= top));
   }
-  // A grant may lie in a repository, but one that is called "x.git" need not be one.
-  auto git = std::find(parts.begin(), parts.end(), ".git");
-  if (git == parts.end()) {
-    git = std::find_if(parts.begin() + static_cast<std::ptrdiff_t>(std::min(top, parts.size())),
-                       parts.end(), [](const std::string& part) { return part.ends_with(".git"); });
-  }
-  if (git == parts.end()) return NameKind::kFree;
-  const std::span<const std::string> below(git + 1, parts.end());
-  if (!below.empty()) return kind_in_git(below);
-  return *git == ".git" ? NameKind::kGit : NameKind::kBareGit;
+  return kind;
 }
 
 bool is_repository_part(std::string_view name) {
-  const std::vector<std::string> parts = components(name);
+  const std::vector<std::string> parts = folded_components(name);
   constexpr std::string_view kParts[] = {"head", "objects", "refs", "commondir"};
-  return parts.size() == 1 &&
-         std::find(std::begin(kParts), std::end(kParts), parts[0]) != std::end(kParts);
+  return parts.size() == 1 && one_of(kParts, parts[0]);
 }
 
-std::span<const std::string_view> protected_at_top() {
-  return kAtTop;
+std::vector<std::string_view> possible_repositories(std::string_view path) {
+  std::vector<std::string_view> found;
+  bool last = true;
+  for (std::size_t end = path.size(); end > 0; last = false) {
+    const std::size_t slash = path.rfind('/', end - 1);
+    if (slash == std::string_view::npos || slash == 0) break;
+    if (is_git_entry(path.substr(slash + 1, end - slash - 1), last)) {
+      found.push_back(path.substr(0, slash));
+    }
+    end = slash;
+  }
+  return found;
+}
+
+std::span<const std::string> protected_at_top() {
+  static const std::vector<std::string> top = make_top();
+  return top;
+}
+
+bool is_protected_name(std::string_view name) {
+  const std::vector<std::string> parts = folded_components(name);
+  return parts.size() == 1 && is_named(parts[0]);
+}
+
+std::span<const std::string_view> protected_entries_of(std::string_view name) {
+  const std::vector<std::string> parts = folded_components(name);
+  if (parts.size() != 1) return {};
+  if (parts[0] == ".git") return kGit;
+  for (const Holder& holder : kHolders) {
+    if (parts[0] == holder.name) return holder.entries;
+  }
+  return {};
 }
 
 }  // namespace sharkcage::sandbox

@@ -9,35 +9,49 @@
 
 namespace sharkcage::sandbox {
 
+// From the weakest to the strictest.
 enum class NameKind {
   kFree,
-  kProtected,
+  kGitInside,  // anything of a repository but references, logs and objects: git reads directories
+               // here as its own, so none comes in from elsewhere nor leaves, and no link
   kBareGit,    // a name like "x.git": as a directory it has the rules of ".git", as a file none
-  kGit,        // ".git" itself: a new directory of this name is a new repository
+  kGitLock,    // "config.lock": what git makes of it is the configuration (git_rules.h)
   kGitConfig,  // the configuration of a repository: may be replaced in a new one (git_config.h)
-  kGitInside,  // anything else of a repository but references, logs and objects: git reads
-               // directories here as its own, so none comes in from elsewhere, and no link
+  kGit,        // ".git" itself and its like: a new directory is a new repository; nothing is moved
+               // to or from it
+  kProtected,
 };
 
 class ProtectedNames {
  public:
-  // `grants`: the writable ones, by their real paths inside.
-  explicit ProtectedNames(std::vector<std::string> grants) : grants_(std::move(grants)) {}
+  // `grants`: the writable ones, by their real paths inside. With `short_names`: those of DOS
+  // ("GIT~1") may lead to files as well.
+  explicit ProtectedNames(std::vector<std::string> grants, bool short_names = false)
+      : grants_(std::move(grants)), short_names_(short_names) {}
 
-  // Of a real path: absolute, without links in it. Case does not matter (ASCII).
+  // Of a real path: absolute, without links in it. Compared as a file system that folds case does
+  // it (Unicode; invisible characters, dots and spaces at the end do not matter).
   NameKind kind_of(std::string_view path) const;
   // Below a grant.
   bool granted(std::string_view path) const;
 
  private:
   std::vector<std::string> grants_;
+  bool short_names_;
 };
 
-// The protected names right below the top of a grant, to be made read-only by mounts when a sandbox
-// is made: "{grant}/.git/config". Relative.
-std::span<const std::string_view> protected_at_top();
+// The protected names at the top of a grant, relative: ".bashrc", ".git/config".
+std::span<const std::string> protected_at_top();
+// Whether a file or directory of this name is protected wherever it is.
+bool is_protected_name(std::string_view name);
+// Of a directory of this name, which entries are: "config" of ".git".
+std::span<const std::string_view> protected_entries_of(std::string_view name);
 
 // Whether git knows a repository by a file or directory of this name, whatever the case.
 bool is_repository_part(std::string_view name);
+
+// The directories above `path` in which it would be configuration or hooks, if they were
+// repositories whatever they are called: "/w/x" of "/w/x/config" and of "/w/x/hooks/y".
+std::vector<std::string_view> possible_repositories(std::string_view path);
 
 }  // namespace sharkcage::sandbox

@@ -9,6 +9,8 @@
 #include <string>
 
 #include "common/fd.h"
+#include "supervisor/sandbox/names.h"
+#include "supervisor/sandbox/names_lock.h"
 #include "supervisor/sandbox/task.h"
 
 namespace sharkcage::sandbox {
@@ -30,25 +32,31 @@ struct Found {
   int error = 0;       // why there is neither, or ENOENT with a directory
 };
 
-// The directory that a path's last component is in.
+// The directory that a path's last component is in. As long as it lives, no other deputy changes a
+// name in that file system, if sandboxes share it.
 struct Spot {
   UniqueFd directory;
   std::string last;  // with the slashes that it ended in
   std::string real;  // the real path of both; empty for "." and "..", which are never made or moved
-  int error = 0;
+  int error = 0;     // EAGAIN: another deputy is at it, to be tried again
+  NamesLock::Turn turn;
 };
 
 class PathView {
  public:
-  // `self`: /proc/self/fd of this process.
-  explicit PathView(int self) : self_(self) {}
+  // `self`: /proc/self/fd of this process. `names`: what of the paths is shared.
+  PathView(int self, const ProtectedNames& names, NamesLock& lock)
+      : self_(self), names_(names), lock_(lock) {}
 
   // Copies the path at `address`, which starts from `dirfd`.
   GivenPath given(const Task& task, int dirfd, std::uint64_t address) const;
 
   // Follows a link in the last place unless `follow` is false.
   Found find(const Task& task, const GivenPath& path, bool follow) const;
-  Spot spot(const Task& task, const GivenPath& path) const;
+  Spot spot(const GivenPath& path) const;
+  // The same without a turn, where nothing is decided by the name.
+  Spot look(const GivenPath& path) const;
+  Spot spot(UniqueFd directory, std::string last) const;
 
   // The path of an open file from the root; "pipe:[1]" and its kind for one that has none. Empty if
   // the kernel cannot tell.
@@ -64,7 +72,12 @@ class PathView {
   std::string meant(const GivenPath& path) const;
 
  private:
+  void name(Spot& spot, const std::string& last) const;
+  void take_turn(Spot& spot) const;
+
   int self_;
+  const ProtectedNames& names_;
+  NamesLock& lock_;
 };
 
 }  // namespace sharkcage::sandbox

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "common/fd.h"
 #include "supervisor/sandbox/exec_scope.h"
 #include "supervisor/sandbox/system_files.h"
 
@@ -15,6 +16,7 @@ struct Prepared {
   std::vector<sock_filter> filter_scoped;  // the policy names the programs
   int landlock_abi = 0;
   bool facade = false;  // /dev/fuse can be opened here
+  UniqueFd names_lock;  // names_lock.h
   SystemFiles system;
   ExecLayout layout;
 };

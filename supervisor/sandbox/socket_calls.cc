@@ -172,18 +172,20 @@ Answer SocketCalls::bind_path(const Task& task, int socket, const Address& addre
   if (text.size() >= sizeof(sockaddr_un::sun_path)) return Answer::refused(EINVAL);
   const GivenPath path = given(task, text);
   if (path.error != 0) return Answer::refused(path.error);
-  const Spot spot = view_.spot(task, path);
-  if (spot.error != 0) return Answer::refused(spot.error);
-  const NameKind kind = rules_.judge_names ? rules_.names.kind_of(spot.real) : NameKind::kFree;
+  // By the same text, for getsockname(2). Once it is our turn, nobody in a sandbox can exchange
+  // what it leads to; what it led to before does not count.
+  const Spot turn = view_.spot(path);
+  const Spot spot = view_.spot(path);
+  if (turn.error != 0 || spot.error != 0) {
+    const int error = turn.error != 0 ? turn.error : spot.error;
+    return error == EAGAIN ? Answer::later() : Answer::refused(error);
+  }
   // To git a socket is as good as a directory "refs".
   const bool git = rules_.judge_names && is_repository_part(spot.last);
-  if ((kind != NameKind::kFree && kind != NameKind::kGitInside) || git ||
-      !rules_.may_write(spot.real)) {
+  if (!names_.is_open(spot.real) || git || !rules_.may_write(spot.real)) {
     recorder_.add(task, "bind", spot.real);
     return Answer::refused(EACCES);
   }
-  // By the same text, for getsockname(2). Nobody in this sandbox can exchange what it leads to, the
-  // names are changed here alone; another one with the same workspace can.
   sockaddr_un name{};
   name.sun_family = AF_UNIX;
   if (path.text.size() >= sizeof name.sun_path) return Answer::refused(ENAMETOOLONG);

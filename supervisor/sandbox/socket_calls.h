@@ -12,6 +12,7 @@
 
 #include "supervisor/sandbox/answer.h"
 #include "supervisor/sandbox/deputy_rules.h"
+#include "supervisor/sandbox/name_rules.h"
 #include "supervisor/sandbox/notify.h"
 #include "supervisor/sandbox/path_view.h"
 #include "supervisor/sandbox/recorder.h"
@@ -23,7 +24,7 @@ class SocketCalls {
   // The working directory of this process must be `view.self()`.
   SocketCalls(const DeputyRules& rules, const PathView& view, const Listener& listener,
               Recorder& recorder)
-      : rules_(rules), view_(view), listener_(listener), recorder_(recorder) {}
+      : rules_(rules), names_(rules), view_(view), listener_(listener), recorder_(recorder) {}
 
   // Nothing for a call that is none of these.
   std::optional<Answer> answer(const Notification& call, const Task& task);
@@ -59,6 +60,7 @@ class SocketCalls {
   bool is_reachable(int file, const std::string& real) const;
 
   const DeputyRules& rules_;
+  const NameRules names_;
   const PathView& view_;
   const Listener& listener_;
   Recorder& recorder_;

@@ -147,7 +147,18 @@ TEST_P(DeputyFiles, NamesThatRunCodeLaterAreNotMade) {
                          "ln -s /tmp/x d/.git",
                          "mkdir e; mv e d/.git",
                          "mkdir -p .git/worktrees/a; echo /tmp > .git/worktrees/a/commondir",
-                         "mkdir d/.git; mv d/.git d/was"};
+                         "mkdir d/.git; mv d/.git d/was",
+                         "mkdir -p .git; echo x > .git/remotes",
+                         "mkdir -p .git/branches",
+                         "echo x > x.code-workspace",
+                         "mkdir -p d/.hg; echo x > d/.hg/hgrc",
+                         "mkdir e; echo x > e/hgrc; mv e d/.hg",
+                         "mkdir -p d/.config/fish",
+                         "mkdir -p e/fish; mv e .config",
+                         "mkdir .husky",
+                         "echo x > .gitmodules.lock",
+                         "echo x > $'.ba\\u017fhrc'",
+                         "echo x > '.envrc. '"};
   write("home/workspace/f2", "x");
   fs::create_directory(workspace_ + "/d");
   give_to_person(workspace_ + "/d");
@@ -155,11 +166,18 @@ TEST_P(DeputyFiles, NamesThatRunCodeLaterAreNotMade) {
     const Outcome outcome = shell(line);
     EXPECT_NE(outcome.exit, 0) << line << "\n" << outcome.text();
     EXPECT_EQ(outcome.told().size(), 1u) << line << "\n" << outcome.text();
-    for (const char* name : {".git", "evil", "e", "x", "l", "f", "d/.git"}) {
+    for (const char* name :
+         {".git", "evil", "e", "x", "l", "f", "d/.git", "d/.hg", "d/.config", ".config"}) {
       fs::remove_all(workspace_ + "/" + name);
     }
   }
   EXPECT_TRUE(holds("echo x > ~/.bashrc && mkdir ~/.vscode /tmp/.claude && touch AGENTS.md"));
+  // What a project is built and checked with is the project.
+  EXPECT_TRUE(
+      holds("touch package.json Makefile .npmrc .pre-commit-config.yaml .envrc.example && "
+            "mkdir -p .github/workflows .config d/.hg/store && echo x > .github/workflows/a.yml "
+            "&& echo x > .config/dotnet-tools.json && echo x > d/.hg/requires && sed -i s/x/y/ "
+            ".github/workflows/a.yml"));
 }
 
 TEST_P(DeputyFiles, NamesThatExistAreNotWritten) {
@@ -259,8 +277,9 @@ TEST_P(DeputyFiles, NoDirectoryBecomesARepositoryByWhatIsInIt) {
   for (const char* line :
        {"mkdir d/objects d/refs; echo x > d/HEAD", "echo x > d/HEAD; mkdir d/refs; mkdir d/objects",
         "echo x > d/HEAD; mkdir d/refs e; mv e d/objects", "echo . > d/commondir; echo x > d/HEAD",
-        "mkdir d/objects d/refs; echo x > h; ln h d/HEAD",
-        "echo x > d/HEAD; ln -s . d/commondir"}) {
+        "mkdir d/objects d/refs; echo x > h; ln h d/HEAD", "echo x > d/HEAD; ln -s . d/commondir",
+        "mkdir d/objects; echo x > d/HEAD; mkfifo -m 777 d/p; mv d/p d/refs",
+        "mkdir -p d/.github/a/refs d/.github/a/objects; echo x > d/.github/a/HEAD"}) {
     const Outcome outcome = git(std::string("mkdir d; ") + line);
     EXPECT_NE(outcome.exit, 0) << line;
     EXPECT_EQ(outcome.told().size(), 1u) << line << outcome.text();
@@ -276,6 +295,44 @@ TEST_P(DeputyFiles, NoDirectoryComesOutOfARepository) {
       "mv x.git/new out 2>/dev/null; mv -T --exchange x.git/new plain 2>/dev/null;"
       "python3 -c 'import os; os.rename(\"x.git/new\", \"out\")' 2>/dev/null; ls");
   EXPECT_EQ(outcome.out, "plain\nx.git\n") << outcome.text();
+}
+
+// In references and objects anything may be called anything, and directories come and go.
+TEST_P(DeputyFiles, ARepositoryStaysOneAmongAnothersObjects) {
+  for (const char* file : {"r/.git/config", "r/.git/hooks/pre-commit", "b.git/config"}) {
+    write(std::string("home/workspace/") + file, "kept");
+  }
+  const Outcome outcome = shell(
+      "mkdir -p o/.git/objects; mv b.git o/.git/objects 2>/dev/null; mv r o/.git/objects && "
+      "cd o/.git/objects && for file in r/.git/config r/.git/hooks/pre-commit; do "
+      "echo x >> $file; echo x > $file.lock; done 2>/dev/null; mv r ../../..; cd ../../..; "
+      "ls -d r b.git");
+  EXPECT_EQ(outcome.out, "b.git\nr\n") << outcome.text();
+  for (const char* file : {"r/.git/config", "r/.git/hooks/pre-commit", "b.git/config"}) {
+    EXPECT_EQ(outside(file), "kept") << file;
+  }
+}
+
+// One that somebody has made, called as they liked.
+TEST_P(DeputyFiles, ARepositoryIsOneWhateverItIsCalled) {
+  for (const char* file : {"mirror/HEAD", "mirror/config", "mirror/hooks/post-update"}) {
+    write(std::string("home/workspace/") + file, "kept");
+  }
+  for (const char* part : {"mirror/objects", "mirror/refs"}) {
+    fs::create_directory(workspace_ + "/" + part);
+    give_to_person(workspace_ + "/" + part);
+  }
+  for (const char* line :
+       {"echo x > mirror/config", "echo x >> mirror/hooks/post-update", "echo x > mirror/hooks/new",
+        "mv mirror/hooks h", "echo x > f; mv f mirror/config", "ln mirror/config f2",
+        "echo x > mirror/commondir",
+        "mv mirror/HEAD h; echo x > mirror/config; mv h mirror/HEAD"}) {
+    EXPECT_NE(shell(line).exit, 0) << line;
+    if (fs::exists(workspace_ + "/h")) fs::rename(workspace_ + "/h", workspace_ + "/mirror/HEAD");
+    fs::remove(workspace_ + "/f");
+  }
+  EXPECT_EQ(outside("mirror/hooks/post-update"), "kept");
+  EXPECT_TRUE(holds("mkdir -p src/hooks && echo x > src/hooks/use.ts && echo x > src/config"));
 }
 
 // Directories can be moved to where paths below them are longer than any call tells.

@@ -1,9 +1,7 @@
-// Which configuration a new repository may have, and which names are protected.
+// Which configuration a new repository may have.
 #include "supervisor/sandbox/git_config.h"
 
 #include <gtest/gtest.h>
-
-#include "supervisor/sandbox/names.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -62,39 +60,6 @@ TEST(GitConfig, NamesTheFirstSettingThatCouldRunAProgram) {
                                 "[user]\nname = a\n[branch \"m\"]\nremote = .\nmerge = x\n"),
             "");
   EXPECT_EQ(refused_git_setting(""), "");
-}
-
-TEST(ProtectedNames, AreProtectedInWritableGrantsAtAnyDepth) {
-  const ProtectedNames names({"/w", "/repo/.git", "/home/u/.claude/work"});
-  const struct {
-    const char* path;
-    NameKind kind;
-  } cases[] = {{"/w/a", NameKind::kFree},
-               {"/w", NameKind::kFree},
-               {"/elsewhere/.envrc", NameKind::kFree},
-               {"/wx/.envrc", NameKind::kFree},
-               {"/w/.envrc", NameKind::kProtected},
-               {"/w/a/.VsCode/b", NameKind::kProtected},
-               {"/w/a/.git", NameKind::kGit},
-               {"/w/.GIT/Config", NameKind::kGitConfig},
-               {"/w/.git/config.lock", NameKind::kGitInside},
-               {"/w/.git/hooks", NameKind::kProtected},
-               {"/w/.git/modules/a/b/hooks/x", NameKind::kProtected},
-               {"/w/.git/modules/a/config", NameKind::kProtected},
-               {"/w/.git/modules/refs/hooks", NameKind::kProtected},
-               {"/w/.git/refs/heads/hooks/x", NameKind::kFree},
-               {"/w/.git/logs/refs/heads/config", NameKind::kFree},
-               {"/w/.git/worktrees/a/logs/config", NameKind::kFree},
-               {"/w/.git/worktrees/a/commondir", NameKind::kProtected},
-               {"/w/.git/worktrees/a/config.worktree", NameKind::kProtected},
-               {"/w/.git/config.new-0", NameKind::kProtected},
-               {"/w/.git/modules/a/Config.x", NameKind::kProtected},
-               {"/w/.git/index", NameKind::kGitInside},
-               {"/w/.gitignore", NameKind::kFree},
-               {"/repo/.git/hooks/x", NameKind::kProtected},
-               {"/home/u/.claude/work/a", NameKind::kFree},
-               {"/home/u/.claude/work/.claude", NameKind::kProtected}};
-  for (const auto& [path, kind] : cases) EXPECT_EQ(names.kind_of(path), kind) << path;
 }
 
 }  // namespace

@@ -101,8 +101,8 @@ TEST_P(Isolation, HasNoNetworkInterfacesButLoopback) {
   EXPECT_TRUE(holds("! (exec 3<>/dev/tcp/192.0.2.1/80) 2>/dev/null"));
 }
 
-// Their addresses cannot be judged: they would lead past the proxy, to whoever listens in a directory
-// that the host sees, too. Streams are the deputy's (deputy_sockets_test.cc).
+// Their addresses cannot be judged: they would lead past the proxy, to whoever listens in a
+// directory that the host sees, too. Streams are the deputy's (deputy_sockets_test.cc).
 TEST_P(Isolation, HasNoUnixDatagrams) {
   const auto perl = [&](const std::string& code) {
     return shell("perl -MSocket -e '" + code + " ? print qq(made) : print $!'").out;
