@@ -6,11 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <map>
 
 #include "supervisor/judge.h"
 #include "supervisor/local_look.h"
-#include "supervisor/sandbox/names.h"
+#include "supervisor/sandbox/kept.h"
 #include "supervisor/sandbox/syscalls.h"
 
 namespace sharkcage {
@@ -84,22 +85,45 @@ const Account& account_of(uid_t uid) {
   return entry->second;
 }
 
-bool Basis::allows_the_same(const Basis& other) const {
+bool Basis::allows_as_much(const Basis& other) const {
   return account == other.account && same_policy(policy, other.policy) &&
          covered == other.covered && git == other.git &&
          std::equal(paths.begin(), paths.end(), other.paths.begin(), other.paths.end(), same_file);
 }
 
+bool Basis::allows_the_same(const Basis& other) const {
+  return allows_as_much(other) && kept == other.kept;
+}
+
+bool Basis::still_allows(const Basis& other) const {
+  const auto in_new_repository = [this](const Kept& file) {
+    return std::any_of(without_git.begin(), without_git.end(), [&](const std::string& top) {
+      return file.path.starts_with(top + "/.git/");
+    });
+  };
+  std::vector<Kept> kept_there;
+  std::copy_if(other.kept.begin(), other.kept.end(), std::back_inserter(kept_there),
+               [&](const Kept& file) { return !in_new_repository(file); });
+  return allows_as_much(other) && kept == kept_there;
+}
+
 Basis make_basis(const Policy& policy, const Account& account, const std::string& skills_dir,
                  bool privileged) {
-  Basis basis{policy, account, {}, {}, {}};
+  Basis basis;
+  basis.policy = policy;
+  basis.account = account;
   basis.paths = judge_paths(policy, skills_dir, account.uid, account.gid, privileged);
   const LocalLook look({policy.home, policy.workspace});
   for (const std::string& path : policy.hidden) basis.covered.push_back(state_of(look, path));
   for (const sandbox::JudgedPath& path : basis.paths) {
     if (path.access != Access::kReadWrite || !path.directory) continue;
-    for (const std::string_view name : sandbox::protected_at_top()) {
-      basis.covered.push_back(state_of(look, path.source + "/" + std::string(name)));
+    for (const std::string& name : sandbox::kept_at_top(path.source)) {
+      const std::string file = path.source + "/" + name;
+      basis.kept.push_back({file, state_of(look, file)});
+    }
+    struct stat status {};
+    if (::lstat((path.source + "/.git").c_str(), &status) != 0) {
+      basis.without_git.push_back(path.source);
     }
   }
   return basis;

@@ -29,14 +29,29 @@ struct Basis {
   Policy policy;
   Account account;
   std::vector<sandbox::JudgedPath> paths;
-  // What there is at each of `policy.hidden` and, at the top of what is writable, at each name of a
-  // file that runs code later. What came to be there since a sandbox was made has no mount over it.
+  // What there is at each of `policy.hidden`: what came to be there since a sandbox was made has no
+  // mount over it.
   std::vector<std::string> covered;
+  // The same of files that run code later, at the top of what is writable: each that exists.
+  struct Kept {
+    std::string path;
+    std::string state;
+    bool operator==(const Kept&) const = default;
+  };
+  std::vector<Kept> kept;
+  std::vector<std::string> without_git;  // tops of what is writable that hold no ".git"
   // Of the person, where commands may write to a workspace; else nothing.
   GitIdentity git;
 
   // All but the time limit, which is the command's and not the sandbox's.
   bool allows_the_same(const Basis& other) const;
+  // The same for a sandbox in which commands have been: a repository that they have made may be at
+  // the top of what was writable, where there was none. The deputy knows what was made there, and
+  // protects it as any below the top, which have no mounts either.
+  bool still_allows(const Basis& other) const;
+
+ private:
+  bool allows_as_much(const Basis& other) const;
 };
 
 // Opens and judges every path of the policy. Throws UserError naming the path.

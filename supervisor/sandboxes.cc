@@ -55,7 +55,7 @@ Sandboxes::Taken Sandboxes::take(const Seat& seat, const Policy& policy) {
     for (Entry& entry : entries_) {
       if (entry.kind != Kind::kWarm || entry.retiring || entry.ending) continue;
       if (!entry.seat.shares(seat)) continue;
-      if (entry.basis.allows_the_same(basis)) return {entry.sandbox, true};
+      if (entry.basis.still_allows(basis)) return {entry.sandbox, true};
       // What it may do is no longer what was approved, or its files are others.
       retire(entry, kReplaced);
     }

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "common/fd.h"
@@ -44,6 +45,13 @@ bool exists(int directory, const std::string& name) {
   return ::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+// What a link leads to is not mounted on, and could be anywhere.
+bool is_directory(int directory, const std::string& name) {
+  struct stat status {};
+  return ::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISDIR(status.st_mode);
+}
+
 }  // namespace
 
 std::vector<std::string> kept_at_top(const std::string& top) {
@@ -58,7 +66,9 @@ std::vector<std::string> kept_at_top(const std::string& top) {
   } else {
     for (const std::string& name : *names) {
       if (is_protected_name(name)) kept.push_back(name);
-      for (const std::string_view entry : protected_entries_of(name)) {
+      const std::span<const std::string_view> entries = protected_entries_of(name);
+      if (entries.empty() || !is_directory(directory.get(), name)) continue;
+      for (const std::string_view entry : entries) {
         std::string path = name + "/" + std::string(entry);
         if (exists(directory.get(), path)) kept.push_back(std::move(path));
       }

@@ -10,7 +10,7 @@
 #include <set>
 
 #include "common/errors.h"
-#include "supervisor/sandbox/names.h"
+#include "supervisor/sandbox/kept.h"
 #include "supervisor/sandbox/steps.h"
 #include "supervisor/sandbox/weakened.h"
 
@@ -308,9 +308,9 @@ class RootPlanner {
     if (weakened::leaves_out(weakened::Layer::kNames)) return;
     for (const JudgedPath& path : spec_.paths) {
       if (path.access != Access::kReadWrite || !path.directory) continue;
-      for (const std::string_view name : protected_at_top()) {
+      for (const std::string& name : kept_at_top(path.source)) {
         struct stat status {};
-        const std::string relative = "/" + std::string(name);
+        const std::string relative = "/" + name;
         if (::lstat((path.source + relative).c_str(), &status) != 0) continue;
         if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) continue;
         if (leads_through_link(path.source, name)) continue;
@@ -321,11 +321,13 @@ class RootPlanner {
 
   // Whether ".git" of ".git/config" is a link.
   static bool leads_through_link(const std::string& top, std::string_view name) {
-    const std::size_t slash = name.find('/');
-    if (slash == std::string_view::npos) return false;
-    struct stat status {};
-    const std::string directory = top + "/" + std::string(name.substr(0, slash));
-    return ::lstat(directory.c_str(), &status) != 0 || !S_ISDIR(status.st_mode);
+    for (std::size_t slash = name.find('/'); slash != std::string_view::npos;
+         slash = name.find('/', slash + 1)) {
+      struct stat status {};
+      const std::string directory = top + "/" + std::string(name.substr(0, slash));
+      if (::lstat(directory.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) return true;
+    }
+    return false;
   }
 
   // A protected path, and what it leads to if it is a link, wherever a grant shows one of them.

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -244,6 +245,34 @@ TEST_F(Warm, AFileThatRunsCodeLaterMakesAnotherSandboxWhenItAppears) {
   EXPECT_EQ(next.out, "");
   EXPECT_NE(next.status, 0);
   EXPECT_EQ(read_file(instance_.workspace() + "/.vscode/tasks.json", 64), "{}");
+}
+
+// It is the session's own, and its deputy knows it: no mount has to protect it.
+TEST_F(Warm, ARepositoryThatASessionMakesAtTheTopStaysUsable) {
+  const std::string init = "git init -q . && git config user.name pat && echo kept > /tmp/file";
+  ASSERT_EQ(shell("s", init).status, 0);
+  const Output next = shell(
+      "s",
+      "cat /tmp/file && git config user.email pat@example.org && git remote add o "
+      "https://example.org/r && echo a > a && git add a && git commit -qm one && git log --oneline "
+      "| wc -l");
+  EXPECT_EQ(next.out, "kept\n1\n") << next.err;
+  EXPECT_EQ(shell("s", "cat /tmp/file && git remote").out, "kept\no\n");
+  EXPECT_NE(shell("s", "git config core.fsmonitor ./x").status, 0);
+  EXPECT_NE(shell("s", "mkdir .git/hooks").status, 0);
+  // To everybody else it is one that exists.
+  EXPECT_NE(shell("t", "git remote add p https://example.org/p").status, 0);
+  EXPECT_NE(shell("t", "rm .git/config").status, 0);
+  EXPECT_EQ(shell("s", "cat /tmp/file").out, "kept\n");
+}
+
+// What the person makes beside it is not.
+TEST_F(Warm, ARepositoryThatThePersonMakesAtTheTopIsNotTheSessions) {
+  ASSERT_EQ(shell("s", "echo kept > /tmp/file").status, 0);
+  const std::string git = "git -C " + instance_.workspace() + " ";
+  ASSERT_EQ(std::system((git + "init -q").c_str()), 0);
+  EXPECT_NE(shell("s", "git remote add p https://example.org/p").status, 0);
+  EXPECT_NE(shell("s", "echo evil > .git/hooks/pre-commit").status, 0);
 }
 
 TEST_F(Warm, ARevocationEndsTheSkillsSandboxAndNoOther) {
