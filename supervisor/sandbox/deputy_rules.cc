@@ -1,18 +1,11 @@
 #include "supervisor/sandbox/deputy_rules.h"
 
-#include <linux/magic.h>
-#include <sys/vfs.h>
-
 #include <algorithm>
-#include <array>
-#include <cstdint>
 
 #include "supervisor/sandbox/weakened.h"
 
 namespace sharkcage::sandbox {
 namespace {
-
-constexpr std::uint32_t kNtfs3 = 0x7366746e;  // linux/fs/ntfs3, not in linux/magic.h
 
 std::vector<std::string> writable_grants(const Spec& spec) {
   std::vector<std::string> grants;
@@ -20,19 +13,6 @@ std::vector<std::string> writable_grants(const Spec& spec) {
     if (path.access == Access::kReadWrite) grants.push_back(path.target);
   }
   return grants;
-}
-
-// Where a file has a second, short name, or what looks like one: FAT, NTFS, shares of Windows.
-bool has_short_names(const Spec& spec) {
-  constexpr std::array<std::uint32_t, 6> kKinds = {MSDOS_SUPER_MAGIC, kNtfs3,
-                                                   FUSE_SUPER_MAGIC,  SMB_SUPER_MAGIC,
-                                                   CIFS_SUPER_MAGIC,  SMB2_SUPER_MAGIC};
-  return std::any_of(spec.paths.begin(), spec.paths.end(), [&](const JudgedPath& path) {
-    struct statfs file_system {};
-    return path.access == Access::kReadWrite && ::statfs(path.source.c_str(), &file_system) == 0 &&
-           std::find(kKinds.begin(), kKinds.end(),
-                     static_cast<std::uint32_t>(file_system.f_type)) != kKinds.end();
-  });
 }
 
 // The length of the deepest of `directories` that `path` is at or below; 0: of none.
@@ -57,7 +37,7 @@ bool is_at_or_below(std::string_view path, std::string_view directory) {
 }
 
 DeputyRules::DeputyRules(const Spec& spec, const Plan& plan)
-    : names(writable_grants(spec), has_short_names(spec)),
+    : names(writable_grants(spec)),
       writable(writable_grants(spec)),
       shown{"/usr", "/tmp", "/dev", "/proc"},
       home(spec.policy.home),

@@ -89,14 +89,24 @@ std::vector<std::string> folded_components(std::string_view path) {
   return parts;
 }
 
-bool is_short_name(std::string_view name) {
-  constexpr std::size_t kMaxName = 8;
-  const std::string_view stem = name.substr(0, name.find('.'));
-  const std::size_t tilde = stem.find('~');
-  return tilde != std::string_view::npos && tilde > 0 && tilde + 1 < stem.size() &&
-         stem.size() <= kMaxName &&
-         std::all_of(stem.begin() + static_cast<std::ptrdiff_t>(tilde) + 1, stem.end(),
-                     [](char c) { return c >= '0' && c <= '9'; });
+// Six characters of the name and a number; after some that are alike two, a hash and a number.
+bool is_dos_name_of(std::string_view alias, std::string_view name) {
+  constexpr std::size_t kMaxStem = 6;
+  constexpr std::size_t kMaxAlias = 8;
+  const std::string_view first = alias.substr(0, alias.find('.'));
+  const std::size_t tilde = first.find('~');
+  if (tilde == std::string_view::npos || tilde < 2 || tilde + 1 == first.size() ||
+      tilde > kMaxStem || first.size() > kMaxAlias) {
+    return false;
+  }
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto is_hex = [&](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); };
+  const auto at = [&](std::size_t i) { return first.begin() + static_cast<std::ptrdiff_t>(i); };
+  if (!std::all_of(at(tilde + 1), first.end(), is_digit)) return false;
+  name.remove_prefix(std::min(name.find_first_not_of('.'), name.size()));
+  return name.starts_with(first.substr(0, tilde)) ||
+         (tilde == kMaxStem && name.starts_with(first.substr(0, 2)) &&
+          std::all_of(at(2), at(tilde), is_hex));
 }
 
 }  // namespace sharkcage::sandbox

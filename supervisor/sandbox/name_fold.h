@@ -12,7 +12,8 @@ namespace sharkcage::sandbox {
 // the end, and what follows a colon (a stream of NTFS). "." and ".." stay.
 std::vector<std::string> folded_components(std::string_view path);
 
-// "GIT~1": another name of a file whose own is too long for DOS. `name` is folded.
-bool is_short_name(std::string_view name);
+// Whether a file that is called `name` may have `alias` as its name for DOS: "git~1" of ".git", by
+// the rules of FAT, NTFS and Windows. Both are folded.
+bool is_dos_name_of(std::string_view alias, std::string_view name);
 
 }  // namespace sharkcage::sandbox

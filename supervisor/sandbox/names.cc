@@ -113,6 +113,18 @@ NameKind kind_in_holder(const Holder& holder, std::span<const std::string> parts
   return NameKind::kGitInside;
 }
 
+// Another name of one that is protected, or of a directory with such names.
+bool is_alias(std::string_view name) {
+  if (name.find('~') == std::string_view::npos) return false;
+  const auto is_of = [&](std::string_view protected_name) {
+    return is_dos_name_of(name, protected_name);
+  };
+  return std::any_of(std::begin(kNames), std::end(kNames), is_of) ||
+         std::any_of(std::begin(kGit), std::end(kGit), is_of) || is_of(".git") ||
+         std::any_of(std::begin(kHolders), std::end(kHolders),
+                     [&](const Holder& holder) { return is_of(holder.name); });
+}
+
 // What `parts[i]` says of all of them, if it is a repository's or a holder's name.
 NameKind kind_by(std::span<const std::string> parts, std::size_t i, bool below_top) {
   const std::string& name = parts[i];
@@ -159,7 +171,7 @@ NameKind ProtectedNames::kind_of(std::string_view path) const {
   for (std::size_t i = 0; i < parts.size(); ++i) {
     // A grant may lie in a repository, but one that is called "x.git" need not be one.
     if (i >= top && is_named(parts[i])) return NameKind::kProtected;
-    if (i >= top && short_names_ && is_short_name(parts[i])) return NameKind::kProtected;
+    if (i >= top && is_alias(parts[i])) return NameKind::kProtected;
     kind = std::max(kind, kind_by(parts, i, i >= top));
   }
   return kind;

@@ -24,20 +24,17 @@ enum class NameKind {
 
 class ProtectedNames {
  public:
-  // `grants`: the writable ones, by their real paths inside. With `short_names`: those of DOS
-  // ("GIT~1") may lead to files as well.
-  explicit ProtectedNames(std::vector<std::string> grants, bool short_names = false)
-      : grants_(std::move(grants)), short_names_(short_names) {}
+  // `grants`: the writable ones, by their real paths inside.
+  explicit ProtectedNames(std::vector<std::string> grants) : grants_(std::move(grants)) {}
 
   // Of a real path: absolute, without links in it. Compared as a file system that folds case does
-  // it (Unicode; invisible characters, dots and spaces at the end do not matter).
+  // it (Unicode; invisible characters, dots and spaces at the end do not matter)
   NameKind kind_of(std::string_view path) const;
   // Below a grant.
   bool granted(std::string_view path) const;
 
  private:
   std::vector<std::string> grants_;
-  bool short_names_;
 };
 
 // The protected names at the top of a grant, relative: ".bashrc", ".git/config".

@@ -83,15 +83,16 @@ TEST(ProtectedNames, AreTheSameToWhoeverFoldsThem) {
     EXPECT_EQ(names.kind_of(path), NameKind::kProtected) << path;
   }
   for (const char* path : {"/w/.envrc.example", "/w/envrc", "/w/..envrc", "/w/.bash", "/w/...",
-                           "/w/\xff\xfe", "/w/.bashrc\xc5", "/w/GIT~1/config"}) {
+                           "/w/\xff\xfe", "/w/.bashrc\xc5"}) {
     EXPECT_EQ(names.kind_of(path), NameKind::kFree) << path;
   }
-  const ProtectedNames on_dos({"/w"}, true);
-  for (const char* path : {"/w/GIT~1/config", "/w/a/vscode~2", "/w/BASHRC~1.X"}) {
-    EXPECT_EQ(on_dos.kind_of(path), NameKind::kProtected) << path;
+  for (const char* path : {"/w/GIT~1/config", "/w/a/VSCODE~2", "/w/bashrc~1", "/w/ENVRC~12.X",
+                           "/w/gi7eba~1/x", "/w/.git/COMMON~1"}) {
+    EXPECT_EQ(names.kind_of(path), NameKind::kProtected) << path;
   }
-  EXPECT_EQ(on_dos.kind_of("/w/file~"), NameKind::kFree);
-  EXPECT_EQ(on_dos.kind_of("/w/a~longer1"), NameKind::kFree);
+  for (const char* path : {"/w/file~", "/w/notes~1", "/w/git~1x", "/w/.git~", "/w/~1", "/w/git~"}) {
+    EXPECT_EQ(names.kind_of(path), NameKind::kFree) << path;
+  }
 }
 
 TEST(ProtectedNames, TellWhatCouldConfigureARepository) {

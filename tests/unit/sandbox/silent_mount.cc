@@ -87,6 +87,8 @@ void SilentMount::serve() {
                 header.opcode == FUSE_GETXATTR || header.opcode == FUSE_OPENDIR) &&
                looks) {
       answer(device_.get(), header.unique, ENOSYS, nullptr, 0);
+    } else if ((header.opcode == FUSE_READDIR || header.opcode == FUSE_READDIRPLUS) && looks) {
+      answer(device_.get(), header.unique, 0, nullptr, 0);
     } else {
       ++asked_;
     }
