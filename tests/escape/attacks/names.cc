@@ -88,6 +88,31 @@ const Attack kExchange("exchange", [](Arguments arguments) {
   std::puts("exchanged");
 });
 
+constexpr const char* kEvilConfig = "[core]\n\tbare = false\n\tfsmonitor = ./evil\n";
+
+// "config.lock" of a git that is at work: opened before git renames it and written afterwards, or
+// deleted with another one in its place. The suite looks at the configuration.
+const Attack kLock("lock", [](Arguments arguments) {
+  const bool replace = text_at(arguments, 0) == "replaced";
+  const std::string lock = text_at(arguments, 1);
+  const std::string config = lock.substr(0, lock.rfind('.'));
+  Attempts attempts;
+  while (attempts.more()) {
+    if (replace) ::unlink(lock.c_str());
+    const int file = ::open(lock.c_str(), replace ? O_WRONLY | O_CREAT | O_EXCL : O_WRONLY, 0644);
+    if (file < 0) continue;
+    while (!replace && exists(lock)) continue;
+    if (::ftruncate(file, 0) != 0 || ::pwrite(file, kEvilConfig, std::strlen(kEvilConfig), 0) < 0) {
+      stopped("write");
+    }
+    ::close(file);
+    if (read_file(config).find("fsmonitor") != std::string::npos) {
+      through("git runs what its configuration says now");
+    }
+  }
+  stopped(attempts.in_vain(), 0);
+});
+
 // A thread rewrites the name while system calls are made with it: harmless and forbidden names of
 // the same length. Got through when the forbidden one exists.
 const Attack kNameRace("name-race", [](Arguments arguments) {

@@ -121,6 +121,26 @@ technique("hook-by-template", 3, "git init with a template of the attack's", imp
           attack=shell("mkdir -p t/hooks; echo evil > t/hooks/post-checkout; chmod +x t/hooks/*; git init -q --template=t ."))  # fmt: skip
 technique("modules-file", 3, ".gitmodules with a command", prepare=repository, observe=there(".gitmodules"),
           attack=shell("printf '[submodule \"a\"]\\n\\tupdate = !./evil\\n' > .gitmodules"))  # fmt: skip
+technique("modules-file-by-lock", 3, ".gitmodules by the name that git renames to it", prepare=repository,
+          observe=there(".gitmodules.lock", ".gitmodules"),
+          attack=shell("printf '[submodule \"a\"]\\n\\tupdate = !./evil\\n' > .gitmodules.lock; mv .gitmodules.lock .gitmodules"))  # fmt: skip
+
+
+def person_configures(scene):
+    """A repository in which the person sets a name, again and again."""
+    nested(scene)
+    loop = "i=0; echo ready; while :; do git config -f config --replace-all user.name pat$((i=i+1)); done"
+    scene.spawn("sh", "-c", loop, cwd=scene.workspace + "/sub/dir/.git", stderr=subprocess.DEVNULL)
+
+
+for how in ("written", "replaced"):
+    technique(f"config-of-the-person-{how}", 3, f"the lock that the person's git is about to rename to the configuration, {how}",
+              prepare=person_configures, impossible=no_git, observe=says("sub/dir/.git/config", "fsmonitor"), limit=60,
+              attack=program("lock", lambda _, how=how: how, lambda _: "sub/dir/.git/config.lock"))  # fmt: skip
+technique("old-remote", 3, "a remote in the old form, which nobody sees in the configuration", prepare=repository,
+          observe=there(".git/remotes/backup", ".git/branches/backup"),
+          attack=shell("mkdir -p .git/remotes .git/branches; echo URL: https://evil.example/ > .git/remotes/backup; "
+                       "echo https://evil.example/ > .git/branches/backup"))  # fmt: skip
 technique("hook-of-submodule", 3, "a hook in the repository of a submodule", prepare=repository,
           observe=there(".git/modules/a/hooks/post-checkout"),
           attack=shell("mkdir -p .git/modules/a/hooks; echo evil > .git/modules/a/hooks/post-checkout"))  # fmt: skip
@@ -137,7 +157,12 @@ NAMES = {
     "environment-file": ".envrc", "editor-tasks": ".vscode/tasks.json", "editor-settings": ".vscode/settings.json",
     "idea": ".idea/workspace.xml", "agent-servers": ".mcp.json", "claude-settings": ".claude/settings.json",
     "codex-configuration": ".codex/config.toml", "shell-profile": ".profile", "shell-bashrc": ".bashrc",
-    "shell-zshrc": ".zshrc", "shell-login": ".bash_profile",
+    "shell-zshrc": ".zshrc", "shell-login": ".bash_profile", "shell-aliases": ".bash_aliases", "shell-fish": ".config/fish/config.fish",
+    "entering": ".mise.toml", "entering-cache": ".direnv/flake-profile.rc", "debugger": ".gdbinit", "interpreter": ".pdbrc",
+    "terminal": ".tmux.conf", "session": ".xprofile", "keys": ".inputrc", "editor-container": ".devcontainer/devcontainer.json",
+    "editor-workspace": "x.code-workspace", "editor-zed": ".zed/settings.json", "editor-vim": ".exrc", "editor-helix": ".helix/languages.toml",
+    "agent-cursor": ".cursor/mcp.json", "agent-gemini": ".gemini/settings.json", "agent-hooks": ".github/hooks/a.json",
+    "agent-opencode": "opencode.json", "mercurial": ".hg/hgrc", "jujutsu": ".jj/repo/config.toml", "husky": ".husky/pre-commit",
 }  # fmt: skip
 for label, path in NAMES.items():
     technique(f"new-{label}", 3, f"{path}, made", observe=there(path),
@@ -150,6 +175,12 @@ technique("existing-tasks", 3, ".vscode/tasks.json, changed or made beside what 
           attack=shell("echo evil > .vscode/tasks.json; echo evil > own; mv own .vscode/tasks.json"))  # fmt: skip
 technique("editor-directory-renamed", 3, "a directory that becomes .vscode by its name", observe=there(".vscode/tasks.json"),
           attack=shell("mkdir own; echo evil > own/tasks.json; mv own .vscode"))  # fmt: skip
+technique("holder-renamed", 3, "directories that become .hg and .config by their names", observe=there(".hg/hgrc", ".config/fish"),
+          attack=shell("mkdir own more more/fish; echo evil > own/hgrc; mv own .hg; echo evil > more/fish/config.fish; mv more .config"))  # fmt: skip
+for label, name in {"unicode": ".ba\u017fhrc", "invisible": ".envrc\u200b", "dots": ".envrc. .", "stream": ".envrc::$DATA",
+                    "dos": "GIT~1"}.items():  # fmt: skip
+    technique(f"name-folded-{label}", 3, f"{name!a}, which is another name to some file systems", observe=there(name),
+              attack=shell(f"echo evil > '{name}'"))  # fmt: skip
 technique("name-in-subdirectory", 3, ".envrc in a directory that is moved to the top", observe=there("top/.envrc"),
           attack=shell("mkdir -p a/b; echo evil > a/b/.envrc; mv a/b top"))  # fmt: skip
 technique("name-by-archive", 3, "tar, which makes names of its own", observe=there(".envrc", HOOK), impossible=lambda s:
@@ -208,6 +239,9 @@ on_nested("hook-directory-moved-away", "with its directory moved away and back",
           'mv sub/dir/.git/hooks own; echo evil >> own/post-merge; mv own sub/dir/.git/hooks')  # fmt: skip
 on_nested("hook-repository-moved-away", "with its repository moved away and back",
           'mv sub/dir/.git own; echo evil >> own/hooks/post-merge; mv own sub/dir/.git')  # fmt: skip
+on_nested("hook-among-objects", "with its repository among another one's objects",
+          'mkdir -p own/.git/objects; mv sub/dir own/.git/objects/d; echo evil >> own/.git/objects/d/.git/hooks/post-merge; '
+          'mv own/.git/objects/d sub/dir')  # fmt: skip
 on_nested("hook-with-parents-moved", "with the directories above it moved",
           'mv sub other; echo evil >> other/dir/.git/hooks/post-merge; mv other sub')  # fmt: skip
 on_nested("hook-by-descriptor", "by a descriptor for reading, opened again",
@@ -288,6 +322,8 @@ disguised_repository("bare", "a bare repository with a hook", 'mkdir -p own.git/
 disguised_repository("bare-renamed", "a directory that is made before it is called a repository",
                      'mkdir -p own/objects own/refs own/hooks; echo evil > own/hooks/post-checkout; printf "$C" > own/config; '
                      'mv own own.git; echo "$R" > own.git/HEAD')  # fmt: skip
+disguised_repository("by-pipe", "the same by a pipe that is moved to where git looks for a directory",
+                     'mkdir -p own/objects; echo "$R" > own/HEAD; printf "$C" > own/config; mkfifo -m 777 own/p; mv own/p own/refs')  # fmt: skip
 disguised_repository("of-git", "git init --bare, and then a hook and a configuration",
                      'git init -q --bare own.git; echo evil > own.git/hooks/post-checkout; git -C own.git config core.fsmonitor ./evil; '
                      'git init -q --bare own; echo evil > own/hooks/post-checkout; printf "$C" > own/config; :')  # fmt: skip
@@ -302,6 +338,18 @@ def separate(scene):
     scene.work(".git", "gitdir: own.git\n")
 
 
+def mirror(scene):
+    """A bare repository under a name without .git."""
+    for folder in ("objects", "refs", "hooks"):
+        os.makedirs(f"{scene.workspace}/own/{folder}")
+    scene.work("own/HEAD", "ref: refs/heads/main\n")
+    scene.work("own/config", "[core]\n\tbare = true\n")
+
+
+technique("bare-under-another-name", 3, "a hook and a key in a bare repository that exists and is not called so", prepare=mirror,
+          impossible=no_git, observe=is_repository,
+          attack=shell("echo evil > own/hooks/post-checkout; mv own/HEAD h; printf '[core]\n\tfsmonitor = ./evil\n' >> own/config; "
+                       "mv h own/HEAD; mkdir more; echo evil > more/post-checkout; mv own/hooks gone; mv more own/hooks"))  # fmt: skip
 technique("separate-git-directory", 3, "a hook and a key where the repository lies beside its files", prepare=separate,
           impossible=no_git, observe=is_repository,
           attack=shell("echo evil > own.git/hooks/post-checkout; printf '[core]\n\tfsmonitor = ./evil\n' >> own.git/config"))  # fmt: skip
