@@ -34,9 +34,13 @@ std::uint64_t microseconds(const timeval& time) {
          static_cast<std::uint64_t>(time.tv_usec);
 }
 
+// False when nobody is there any more, which is told in another way. Throws Failed when it cannot
+// be sent: what waits for it would wait for ever.
 bool send_order(int channel, const InitOrder& order, std::span<const int> fds = {}) {
   const std::string_view bytes(reinterpret_cast<const char*>(&order), sizeof order);
-  return send_with_fds(channel, bytes, fds) == sizeof order;
+  if (send_with_fds(channel, bytes, fds) == sizeof order) return true;
+  if (errno == EPIPE || errno == ECONNRESET) return false;
+  throw Failed("sendmsg, into the sandbox", errno, "");
 }
 
 // It, or by the convention of shells the last process below one, was ended for what it wrote.
@@ -67,6 +71,10 @@ bool Commands::run(const Json& order, std::vector<UniqueFd> fds) {
   const bool complete = command.id != 0 && (fds.size() == 1 || fds.size() == 4);
   if (!complete || full_ || (command.last && any_) || find(command.id) != nullptr) return false;
   if (fds.size() == 4) {
+    if (InputRelay::is_needed(fds[1].get())) {
+      command.input = std::make_unique<InputRelay>(std::move(fds[1]));
+      fds[1] = command.input->take_end();
+    }
     command.output = std::make_unique<OutputRelay>(std::move(fds[2]), std::move(fds[3]), output_);
     std::tie(fds[2], fds[3]) = command.output->take_ends();
   }
@@ -117,6 +125,7 @@ void Commands::cancel(std::uint64_t id, const std::string& reason) {
 void Commands::add_to(std::vector<pollfd>& events) const {
   for (const Command& command : commands_) {
     if (command.channel) events.push_back({command.channel.get(), POLLIN, 0});
+    if (command.input) command.input->add_to(events);
     if (command.output) command.output->add_to(events);
   }
 }
@@ -124,6 +133,7 @@ void Commands::add_to(std::vector<pollfd>& events) const {
 void Commands::hear(const std::vector<pollfd>& events) {
   // Output first: most of what a command wrote is through then when it is heard to have returned.
   for (Command& command : commands_) {
+    if (command.input) command.input->hear(events);
     if (command.output) command.output->hear(events);
   }
   for (const pollfd& event : events) {
@@ -291,6 +301,7 @@ void Commands::note_returned(Command& command, const InitReport& report) {
   }
   for (const Refusal& limit : limits) command.outcome["limits"].push_back(refusal_to_json(limit));
   command.returned = true;
+  command.input.reset();  // whoever it left behind sees the end of file
   command.refusals = collect_refused(command, command.outcome);
   if (command.output) command.output->note_end();
   if (!command.output || command.output->drained()) tell_returned(command);

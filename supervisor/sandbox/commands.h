@@ -17,6 +17,7 @@
 #include "common/fd.h"
 #include "common/json.h"
 #include "supervisor/sandbox/init_channel.h"
+#include "supervisor/sandbox/input_relay.h"
 #include "supervisor/sandbox/limit_watch.h"
 #include "supervisor/sandbox/output_relay.h"
 #include "supervisor/sandbox/refusals.h"
@@ -84,6 +85,7 @@ class Commands {
     bool over = false;
     RefusalTable refused;
     std::uint64_t refused_more = 0;
+    std::unique_ptr<InputRelay> input;    // of a socket
     std::unique_ptr<OutputRelay> output;  // none with a terminal
     LimitWatch::Mark mark;
     // "returned", to be told when the output is through, and what goes with it.

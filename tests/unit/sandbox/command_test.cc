@@ -226,5 +226,31 @@ TEST_P(Command, CanServeAndConnectOnItsOwnLoopback) {
             "c = socket.create_connection(s.getsockname())\nassert s.accept()\nE"));
 }
 
+// A socket would be a way out that is not counted, and takes descriptors.
+TEST_P(Command, ReadsFromASocketAndWritesNothingToIt) {
+  Call call(launcher(),
+            spec({"/bin/bash", "-c",
+                  "echo out 2> /dev/null >&0 || echo refused; test -p /dev/stdin && echo pipe; "
+                  "wc -c; exit 3"}));
+  const UniqueFd client = call.start_on_socket();
+  const std::string text(300'000, 'x');
+  write_all(client.get(), text);
+  ASSERT_EQ(::shutdown(client.get(), SHUT_WR), 0);
+  const Outcome outcome = call.finish();
+  EXPECT_EQ(outcome.out, "refused\npipe\n300000\n") << outcome.text();
+  EXPECT_EQ(outcome.exit, 3);
+  char byte;
+  EXPECT_EQ(::recv(client.get(), &byte, 1, 0), 0);
+}
+
+// It does not read it, and nobody waits for that.
+TEST_P(Command, LeavesASocketUnread) {
+  Call call(launcher(), spec({"/bin/sh", "-c", "sleep 1000 & echo done"}));
+  const UniqueFd client = call.start_on_socket();
+  EXPECT_EQ(call.finish().out, "done\n");
+  char byte;
+  EXPECT_EQ(::recv(client.get(), &byte, 1, 0), 0);
+}
+
 }  // namespace
 }  // namespace sharkcage::sandbox::testing

@@ -121,12 +121,22 @@ void Call::start_on_terminal() {
 
 void Call::start(const std::string& input) {
   auto [in_read, in_write] = make_pipe();
-  auto [out_read, out_write] = make_pipe();
-  auto [err_read, err_write] = make_pipe();
-  const int fds[3] = {in_read.get(), out_write.get(), err_write.get()};
-  order_run(control_.get(), {kCommand, true, trial_.policy.limits.wall}, trial_, fds);
+  start_with(in_read.get());
   // The tests' inputs fit a pipe.
   if (!input.empty()) write_all(in_write.get(), input);
+}
+
+UniqueFd Call::start_on_socket() {
+  auto [ours, theirs] = make_socketpair(SOCK_STREAM);
+  start_with(theirs.get());
+  return std::move(ours);
+}
+
+void Call::start_with(int input) {
+  auto [out_read, out_write] = make_pipe();
+  auto [err_read, err_write] = make_pipe();
+  const int fds[3] = {input, out_write.get(), err_write.get()};
+  order_run(control_.get(), {kCommand, true, trial_.policy.limits.wall}, trial_, fds);
   out_ = std::move(out_read);
   err_ = std::move(err_read);
 }

@@ -59,6 +59,8 @@ class Call {
   Event wait_for(Event::Kind kind);
   // Starts the trial's command, with pipes: an empty standard input unless `input` is set.
   void start(const std::string& input = "");
+  // The same with a socket as standard input, of which the other end is returned.
+  UniqueFd start_on_socket();
   // Starts it with a terminal.
   void start_on_terminal();
   // Reads until everything has ended.
@@ -72,6 +74,7 @@ class Call {
 
  private:
   static constexpr std::uint64_t kCommand = 1;
+  void start_with(int input);
   bool pump(std::chrono::steady_clock::time_point deadline);
   void record(Event event);
 
