@@ -108,6 +108,11 @@ Peers peers_from_json(const Json& value, const std::string& field) {
   return peers;
 }
 
+// Descriptors on their way through Unix sockets are counted by user, against the limit of whoever
+// sends the next one (unix(7), ETOOMANYREFS). Where commands have the person's own user id, theirs
+// is below that of the person's programs, most of which have 1024.
+constexpr std::uint64_t kOpenFilesOfUserInstall = 512;
+
 }  // namespace
 
 Config config_from_json(const Json& value, const std::string& source) {
@@ -184,11 +189,17 @@ Json Config::to_json() const {
 
 Config load_config(const std::string& path) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file && errno == ENOENT) return {};
-  if (!file) throw_errno("open", path);
-  require_trusted(file.get(), path);
-  const std::string text = read_fd(file.get(), kMaxConfigBytes, path);
-  return config_from_json(parse_json(text, path, {kMaxConfigBytes, 16}), path);
+  if (!file && errno != ENOENT) throw_errno("open", path);
+  Json value = Json::object();
+  if (file) {
+    require_trusted(file.get(), path);
+    const std::string text = read_fd(file.get(), kMaxConfigBytes, path);
+    value = parse_json(text, path, {kMaxConfigBytes, 16});
+  }
+  Config config = config_from_json(value, path);
+  const bool named = value.contains("limits") && value.at("limits").contains("open_files");
+  if (::geteuid() != 0 && !named) config.limits.open_files = kOpenFilesOfUserInstall;
+  return config;
 }
 
 }  // namespace sharkcage

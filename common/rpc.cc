@@ -1,6 +1,7 @@
 #include "common/rpc.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -101,6 +102,14 @@ namespace {
                      body.value("data", Json())});
 }
 
+// The kernel compares their number with the sender's limit of open files (unix(7)).
+bool raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return false;
+  limit.rlim_cur = limit.rlim_max;
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 }  // namespace
 
 Client Client::connect(const Places& places, std::string_view name) {
@@ -131,7 +140,11 @@ void Client::send(const Json& message, std::span<const int> fds) {
   line += '\n';
   std::string_view rest = line;
   while (!rest.empty()) {
-    const ssize_t sent = send_with_fds(socket_.get(), rest, fds);
+    ssize_t sent = send_with_fds(socket_.get(), rest, fds);
+    // Too many descriptors of this user are on their way, of whatever program.
+    if (sent < 0 && errno == ETOOMANYREFS && raise_descriptor_limit()) {
+      sent = send_with_fds(socket_.get(), rest, fds);
+    }
     if (sent < 0) {
       const int error = errno;
       // A server that turned us away has said why, behind what it had answered before. Of any other

@@ -49,11 +49,23 @@ bool LiveSandbox::signal(std::uint64_t command, int number) {
 }
 
 bool LiveSandbox::cancel(std::uint64_t command, const std::string& reason) {
-  return sandbox::order_cancel(control_.native_handle(), command, reason);
+  return order([&] { return sandbox::order_cancel(control_.native_handle(), command, reason); });
 }
 
 bool LiveSandbox::kill(const std::string& reason) {
-  return sandbox::order_kill(control_.native_handle(), reason);
+  return order([&] { return sandbox::order_kill(control_.native_handle(), reason); });
+}
+
+// An end that cannot be ordered is made: without us, the monitor ends the sandbox.
+bool LiveSandbox::order(const std::function<bool()>& send) {
+  try {
+    return send();
+  } catch (const std::system_error& problem) {
+    spdlog::error("a sandbox: {}", problem.what());
+    std::error_code ignored;
+    control_.close(ignored);
+    return true;
+  }
 }
 
 void LiveSandbox::admit(const egress::Listen& listen, egress::CallToken token) {

@@ -62,6 +62,7 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   void on_event(sandbox::Event event);
   void on_command_event(sandbox::Event event);
   void returned(Entry& entry);
+  bool order(const std::function<bool()>& send);
   void end();
 
   Processes& processes_;

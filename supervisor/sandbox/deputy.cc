@@ -20,6 +20,7 @@
 
 #include "common/errors.h"
 #include "supervisor/sandbox/answer.h"
+#include "supervisor/sandbox/deputy_confine.h"
 #include "supervisor/sandbox/deputy_rules.h"
 #include "supervisor/sandbox/file_calls.h"
 #include "supervisor/sandbox/names_lock.h"
@@ -106,6 +107,7 @@ class Deputy {
     Patience::prepare();
     // Where a descriptor has a name, which connect(2) needs for a Unix socket.
     if (::fchdir(self_.get()) != 0) throw_errno("fchdir", "/proc/self/fd");
+    confine_deputy();
   }
 
   // Until the monitor ends, or ends us.

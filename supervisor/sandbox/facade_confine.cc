@@ -1,9 +1,6 @@
 #include "supervisor/sandbox/facade_confine.h"
 
-#include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -12,20 +9,12 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstddef>
-#include <iterator>
-#include <vector>
 
 #include "common/errors.h"
+#include "supervisor/sandbox/call_list.h"
 
 namespace sharkcage::sandbox {
 namespace {
-
-#ifdef __x86_64__
-constexpr std::uint32_t kArchitecture = AUDIT_ARCH_X86_64;
-#elif defined(__aarch64__)
-constexpr std::uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
-#endif
 
 // All that serving needs. Opening is by descriptors of directories, and everything that it could
 // reach by a path is what the sandbox's commands can reach.
@@ -108,42 +97,6 @@ void keep_one_capability() {
   require(::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, "prctl");
 }
 
-// A list is enough here: the calls of most requests come first. Of new tasks only threads are
-// allowed, by the call whose flags are in a register; the C library takes it when clone3 is ENOSYS.
-// Of what can be unshared, the table of descriptors alone.
-void allow_calls() {
-  constexpr std::uint32_t kRefused = SECCOMP_RET_ERRNO | EPERM;
-  std::vector<sock_filter> program = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0),
-      BPF_STMT(BPF_RET | BPF_K, kRefused),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-  };
-  for (const auto call : kCalls) {
-    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(call), 0, 1));
-    program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-  }
-  const sock_filter rest[] = {
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args)),
-      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-      BPF_STMT(BPF_RET | BPF_K, kRefused),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_unshare, 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CLONE_FILES, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-      BPF_STMT(BPF_RET | BPF_K, kRefused),
-  };
-  program.insert(program.end(), std::begin(rest), std::end(rest));
-  sock_fprog filter{};
-  filter.len = static_cast<unsigned short>(program.size());
-  filter.filter = program.data();
-  require(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0, "seccomp");
-}
-
 }  // namespace
 
 void confine_facade(UniqueFd user_namespace, UniqueFd mount_namespace, uid_t uid, gid_t gid) {
@@ -152,7 +105,7 @@ void confine_facade(UniqueFd user_namespace, UniqueFd mount_namespace, uid_t uid
   mount_namespace.reset();
   take_ids(uid, gid);
   keep_one_capability();
-  allow_calls();
+  allow_only(kCalls, /*threads=*/true);
 }
 
 }  // namespace sharkcage::sandbox

@@ -44,12 +44,21 @@ void plan_landlock(const Spec& spec, int abi, const std::vector<std::string>& ex
   for (const std::string& path : executable) rules.push_back({path, rights.execute});
 }
 
+// Of signals that wait and of message queues, which are counted by user (getrlimit(2)): in a user
+// install together with the person's own. A sandbox gets one part in four, as in counts.cc.
+constexpr rlim_t kShare = 4;
+
 void plan_limits(const Limits& limits, Plan& plan) {
   if (weakened::leaves_out(weakened::Layer::kLimits)) return;
   plan.rlimits = {{RLIMIT_NOFILE, limits.open_files},
                   {RLIMIT_FSIZE, limits.file_size},
                   {RLIMIT_NPROC, limits.pids + kOurProcesses},
                   {RLIMIT_CORE, 0}};
+  for (const auto resource : {RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE}) {
+    rlimit all{};
+    if (::getrlimit(resource, &all) != 0 || all.rlim_cur == RLIM_INFINITY) continue;
+    plan.rlimits.push_back({static_cast<int>(resource), all.rlim_cur / kShare});
+  }
 }
 
 }  // namespace

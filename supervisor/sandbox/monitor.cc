@@ -371,11 +371,24 @@ class Monitor {
     init_ = 0;
   }
 
+  // What cannot be told ends the sandbox: the supervisor would wait for it. Throws Failed.
   void tell(const Json& event, const std::vector<UniqueFd>& fds = {}) {
+    if (send(event, fds)) return;
+    if (event.value("event", "") != "returned" || fds.empty()) {
+      throw Failed("sendmsg, to the supervisor", errno, "");
+    }
+    // Too many descriptors of this user may be on their way (unix(7), ETOOMANYREFS).
+    Json less = event;
+    less["refused_unknown"] = std::string("the list cannot be passed on: ") + std::strerror(errno);
+    if (!send(less, {})) throw Failed("sendmsg, to the supervisor", errno, "");
+  }
+
+  bool send(const Json& event, const std::vector<UniqueFd>& fds) {
     std::vector<int> numbers;
     for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
     // A supervisor that is gone shows as end of file.
-    send_with_fds(fds_.control.get(), dump_json(event), numbers);
+    return send_with_fds(fds_.control.get(), dump_json(event), numbers) >= 0 || errno == EPIPE ||
+           errno == ECONNRESET;
   }
 
   MonitorFds& fds_;

@@ -7,6 +7,7 @@
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -150,6 +151,36 @@ const Attack kWatchers("watchers", [](Arguments arguments) {
   int made = 0;
   while (made < 100'000 && ::inotify_init1(0) >= 0) ++made;
   std::printf("holds %d inotify instances\n", made);
+  std::fflush(stdout);
+  ::sleep(static_cast<unsigned>(number_at(arguments, 0)));
+});
+
+// As many messages with descriptors as go, and nobody who takes them. Each holds 253 (SCM_MAX_FD).
+const Attack kInFlight("in-flight", [](Arguments arguments) {
+  constexpr std::size_t kMost = 253;
+  char control[CMSG_SPACE(sizeof(int) * kMost)] = {};
+  char byte = 'x';
+  iovec part{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int) * kMost);
+  const int file = ::open("/dev/null", O_RDONLY);
+  for (std::size_t i = 0; i < kMost; ++i) {
+    std::memcpy(CMSG_DATA(header) + i * sizeof file, &file, sizeof file);
+  }
+  std::size_t sent = 0;
+  int ends[2];
+  while (sent < 20'000 && ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0) {
+    while (sent < 20'000 && ::sendmsg(ends[0], &message, MSG_DONTWAIT) == 1) sent += kMost;
+    if (errno == ETOOMANYREFS) break;
+  }
+  std::printf("holds %zu descriptors on their way\n", sent);
   std::fflush(stdout);
   ::sleep(static_cast<unsigned>(number_at(arguments, 0)));
 });

@@ -65,6 +65,33 @@ def watchers(scene, inside):
 technique("inotify-instances", 2, "all inotify instances that the person may have", trial=watchers)
 
 
+PASS_ONE = """
+import array, resource, socket
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+here, there = socket.socketpair()
+here.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]).tobytes())])
+print("passed")
+"""
+
+
+def in_flight(scene, inside):
+    """Descriptors that nobody takes; can a program of the person's, with the usual limit, still pass one?"""
+    argv = [scene.program, "in-flight", "9"]
+    if inside:
+        argv = [scene.instance.bin + "/sc", "run", "--workspace", scene.workspace, "--", *argv]
+    _, line = scene.spawn(*argv, cwd=scene.workspace)  # "holds N"
+    probe = subprocess.run(["/usr/bin/python3", "-c", PASS_ONE], capture_output=True, text=True, check=False)
+    if "passed" not in probe.stdout:
+        return f"it {line}, and nobody else passes one: {probe.stderr.strip().splitlines()[-1]}"
+    if inside:
+        scene.instance.sc("run", "--workspace", scene.workspace, "--", "true")
+    raise Stopped(f"it {line}; others pass theirs")
+
+
+technique("descriptors-in-flight", 2, "all descriptors on their way that the person may have", trial=in_flight,
+          only="user")  # fmt: skip
+
+
 def storm(place):
     def trial(scene, inside):
         """Whoever serves the place must go on: outside the kernel, inside the facade as well."""

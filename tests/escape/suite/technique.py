@@ -28,7 +28,8 @@ class Technique:
     trial: Optional[Callable] = None
     # Where the attack can be shown outside, when not as the person: said in the row.
     setting: str = ""
-    # None: everyone. "root": the kernel refuses an ordinary user outside of any sandbox, too.
+    # None: everyone. "root": the kernel refuses an ordinary user outside of any sandbox, too. "user": root is not
+    # subject to it.
     only: Optional[str] = None
     skill: Optional[str] = None  # of instance.py
     access: str = "rw"

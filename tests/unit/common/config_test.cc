@@ -62,5 +62,14 @@ TEST_F(ConfigFile, OfAnotherUserIsRefused) {
   EXPECT_THAT(refusal(), HasSubstr("belongs to user id 12345"));
 }
 
+// Where commands have the person's user id, they share a count of descriptors on their way.
+TEST_F(ConfigFile, OpenFilesOfCommandsAreFewerBesideAPerson) {
+  const std::uint64_t expected = ::geteuid() == 0 ? Limits().open_files : 512;
+  EXPECT_EQ(load_config(path_).limits.open_files, expected);
+  EXPECT_EQ(load_config(directory_ + "/missing").limits.open_files, expected);
+  write_file_atomically(path_, R"({"limits": {"open_files": 3000}})", 0644);
+  EXPECT_EQ(load_config(path_).limits.open_files, 3000u);
+}
+
 }  // namespace
 }  // namespace sharkcage

@@ -1,6 +1,9 @@
 // What the deputy answers and records.
 #include <gmock/gmock.h>
 
+#include <fstream>
+#include <iterator>
+
 #include "tests/unit/sandbox/sandbox_fixture.h"
 #include "tests/unit/sandbox/silent_mount.h"
 
@@ -77,6 +80,37 @@ TEST_P(Deputy, RecordsNothingOfWhatProgramsProbe) {
 
 TEST_P(Deputy, IsNoProcessOfTheSandbox) {
   EXPECT_EQ(shell("cd /proc; echo [0-9]*").out, "1 2\n");
+}
+
+std::vector<pid_t> children_of(pid_t parent) {
+  const std::string number = std::to_string(parent);
+  std::ifstream file("/proc/" + number + "/task/" + number + "/children");
+  return {std::istream_iterator<pid_t>(file), {}};
+}
+
+std::string line_of(pid_t pid, const std::string& name) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(name + ":\t")) return line.substr(name.size() + 2);
+  }
+  return {};
+}
+
+// Who takes it over has no new sockets, processes or programs.
+TEST_P(Deputy, HasAFilterOfItsOwn) {
+  Launcher launcher = own_launcher();
+  Call call(launcher, spec({"/bin/sh", "-c", "echo up; sleep 1000"}));
+  call.start();
+  call.wait_for_output("up");
+  int deputies = 0;
+  for (const pid_t monitor : children_of(launcher.pid())) {
+    for (const pid_t attendant : children_of(monitor)) {
+      if (line_of(attendant, "Name") != "sc-deputy") continue;
+      ++deputies;
+      EXPECT_EQ(line_of(attendant, "Seccomp"), "2");
+    }
+  }
+  EXPECT_EQ(deputies, 1);
 }
 
 // A workspace whose server is gone. What waits for it cannot be killed, and nobody may wait for

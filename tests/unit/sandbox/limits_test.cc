@@ -2,6 +2,7 @@
 // stays below is not disturbed.
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -194,6 +195,18 @@ TEST_P(LimitsOf, FileSizeIsRecordedBelowAShell) {
     const Outcome outcome = run(call);
     EXPECT_EQ(hits(outcome, "file size"), 1u) << outcome.text();
   }
+}
+
+// Together with what the person has, in a user install.
+TEST_P(LimitsOf, WhatIsCountedByUserIsAQuarter) {
+  std::string expected;
+  for (const auto resource : {RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE}) {
+    rlimit all{};
+    ASSERT_EQ(::getrlimit(resource, &all), 0);
+    expected +=
+        all.rlim_cur == RLIM_INFINITY ? "unlimited\n" : std::to_string(all.rlim_cur / 4) + "\n";
+  }
+  EXPECT_EQ(run(spec({"/bin/bash", "-c", "ulimit -i; ulimit -q"})).out, expected);
 }
 
 TEST_P(LimitsOf, OpenFilesAreRecordedWhereOneIsToBeWritten) {
