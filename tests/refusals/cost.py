@@ -19,7 +19,7 @@ from world import PATH, World
 
 BUDGET = 1.03
 FILES = 10_000
-SOURCES = 12
+SOURCES = 1
 WEAKENED = "sharkcage-launcher-weakened"
 HEADERS = ["stdio", "stdlib", "string", "unistd", "errno", "fcntl", "sys/stat", "sys/socket", "netinet/in", "pthread"]
 
@@ -60,7 +60,7 @@ def write_tree(folder):
 
 # Name: what it is made of, the program, how often in one round.
 WORK = {
-    "c-compilation": (write_sources, ["gcc", "-O1", "-c", *[f"s{i}.c" for i in range(SOURCES)]], 1),
+    "c-compilation": (write_sources, ["gcc", "-O1", "-c", *[f"s{i}.c" for i in range(SOURCES)]], 5),
     "git-status": (write_tree, ["git", "status", "--porcelain"], 20),
 }
 
