@@ -27,7 +27,8 @@ constexpr const char* kHelp =
     "\n"
     "Usage: SHARKCAGE_TICKET=TICKET sc exec [-- COMMAND ARGUMENT…]\n"
     "\n"
-    "A host gets the ticket from the supervisor (exec.prepare) and spawns this program in place of the\n"
+    "A host gets the ticket from the supervisor (exec.prepare) and spawns this program in place of "
+    "the\n"
     "command. A command, if given, must be the one that the ticket was issued for.\n"
     "\n"
     "Exit status: the command's own; 126 blocked, 125 no sandbox could be made, 124 time limit.\n"
@@ -54,15 +55,14 @@ int run(const std::vector<std::string>& command) {
   const std::string ticket = take_ticket();
   if (ticket.empty()) {
     complain(std::string("There is no ticket in ") + kTicketVariable +
-             ". A host gets one from the supervisor for each command; to run a command yourself use: sc run");
+             ". A host gets one from the supervisor for each command; to run a command yourself "
+             "use: sc run");
     return kBlocked;
   }
   Stdio stdio(Stdio::on_terminal());
   Json params = {{"ticket", ticket}};
   for (const auto& argument : command) params["argv"].push_back(bytes_to_json(argument));
-  if (const auto window = stdio.window()) {
-    params["terminal"] = {{"rows", window->rows}, {"columns", window->columns}};
-  }
+  if (stdio.window()) params["terminal"] = stdio.terminal();
   auto client = rpc::Client::connect(find_places(), "sc-exec");
   const Json answer = client.call("exec.open", std::move(params), stdio.to_pass());
   const Ending ending = stdio.attend(client, answer.at("call").get<std::string>());

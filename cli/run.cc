@@ -99,9 +99,7 @@ Result run_command(Stdio& stdio, const Options& options, const std::vector<std::
     result.ending = {kSandboxFailed, "workspace", error.full()};
     return result;
   }
-  if (const auto window = stdio.window()) {
-    params["terminal"] = {{"rows", window->rows}, {"columns", window->columns}};
-  }
+  if (stdio.window()) params["terminal"] = stdio.terminal();
   try {
     rpc::Client client = connect();
     result.answer = client.call("exec.run", std::move(params), stdio.to_pass());

@@ -6,12 +6,12 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <utility>
 
 #include "common/errors.h"
 
@@ -27,6 +27,8 @@ constexpr std::size_t kUnblockedWrite = 4096;
 constexpr std::size_t kMaxCapture = 64u << 20;
 // The kernel moves a pty's last output by a work queue: how long to wait for it after the exit.
 constexpr int kTerminalDrainMs = 200;
+// Nobody tells that a shell has put us into the foreground unless we were stopped (bash's fg).
+constexpr int kForegroundLookMs = 200;
 
 constexpr int kForwarded[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
                               SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH};
@@ -102,27 +104,6 @@ class Signals {
   void (*old_pipe_)(int) = SIG_DFL;
 };
 
-// The terminal in raw mode: every key goes to the command's pty, which gives ^C its meaning.
-class RawMode {
- public:
-  void enter() {
-    if (entered_ || ::tcgetattr(STDIN_FILENO, &before_) != 0) return;
-    termios raw = before_;
-    ::cfmakeraw(&raw);
-    entered_ = ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
-  }
-  RawMode() = default;
-  RawMode(const RawMode&) = delete;
-  RawMode& operator=(const RawMode&) = delete;
-  ~RawMode() {
-    if (entered_) ::tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
-  }
-
- private:
-  termios before_{};
-  bool entered_ = false;
-};
-
 Ending ending_of_exit(const Json& params) {
   Ending ending;
   ending.reason = params.value("reason", std::string());
@@ -195,6 +176,7 @@ bool Stdio::on_terminal() {
 
 Stdio::Stdio(bool terminal) {
   occupy_standard_fds();
+  find_job();
   if (terminal) {
     window_ = window_of(STDIN_FILENO);
     if (!window_) {
@@ -209,9 +191,21 @@ Stdio::Stdio(bool terminal) {
 
 Stdio::Stdio(Capture) {
   occupy_standard_fds();
+  find_job();
   connect_input(STDIN_FILENO);
   connect_output(STDOUT_FILENO, &captured_[0]);
   connect_output(STDERR_FILENO, &captured_[1]);
+}
+
+void Stdio::find_job() {
+  on_tty_ = ::isatty(STDIN_FILENO) == 1;
+  foreground_ = !on_tty_ || in_foreground();
+}
+
+Json Stdio::terminal() const {
+  Json out = {{"rows", window_->rows}, {"columns", window_->columns}};
+  if (!foreground_) out["background"] = true;
+  return out;
 }
 
 void Stdio::connect_input(int fd) {
@@ -266,7 +260,11 @@ void Stdio::start_terminal(rpc::Client& client) {
 
 Ending Stdio::attend(rpc::Client& client, const std::string& call) {
   const Signals signals;
-  RawMode raw;
+  struct Restore {
+    ~Restore() { raw.leave(); }
+    RawMode& raw;
+  };
+  const Restore restore{raw_};
   let_go_of_passed();
   bool connected = true;
   for (;;) {
@@ -276,7 +274,9 @@ Ending Stdio::attend(rpc::Client& client, const std::string& call) {
       if (params.value("call", std::string()) != call) continue;
       if (method == "exec.started" && window_) {
         start_terminal(client);
-        raw.enter();
+        if (foreground_) raw_.enter();
+      } else if (method == "exec.stopped" && window_) {
+        on_stopped(client, call, params.value("signal", SIGSTOP));
       } else if (method == "exec.exit") {
         drain();
         return ending_of_exit(params);
@@ -294,16 +294,20 @@ Ending Stdio::attend(rpc::Client& client, const std::string& call) {
 
 void Stdio::wait_and_step(rpc::Client& client, int signals, const std::string& call,
                           bool& connected) {
+  look_for_foreground(client, call);
   std::vector<pollfd> polled = {{client.fd(), POLLIN, 0}, {signals, POLLIN, 0}};
   for (const Relay& relay : relays_) {
     // poll(2) skips negative descriptors.
     const bool read = relay.wants_read();
-    polled.push_back({relay.ended ? -1
-                      : read      ? relay.from
-                                  : relay.to,
+    // In the background the terminal's keys are for somebody else.
+    const bool not_ours = relay.from == STDIN_FILENO && !foreground_ && read;
+    polled.push_back({relay.ended || not_ours ? -1
+                      : read                  ? relay.from
+                                              : relay.to,
                       static_cast<short>(read ? POLLIN : POLLOUT), 0});
   }
-  if (::poll(polled.data(), polled.size(), -1) < 0) {
+  const int patience = foreground_ ? -1 : kForegroundLookMs;
+  if (::poll(polled.data(), polled.size(), patience) < 0) {
     if (errno == EINTR) return;
     throw_errno("poll");
   }
@@ -324,10 +328,53 @@ void Stdio::forward_signals(rpc::Client& client, int signals, const std::string&
                   {{"call", call}, {"rows", window_->rows}, {"columns", window_->columns}});
       continue;
     }
+    if (signal == SIGCONT && window_) {
+      go_on(client, call, in_foreground());
+      continue;
+    }
     client.post("exec.signal", {{"call", call}, {"signal", signal}});
-    // The command stops and so do we; whoever continues us continues it (SIGCONT is forwarded).
-    if (signal == SIGTSTP) ::raise(SIGSTOP);
+    // The command stops and so do we; whoever continues us continues it (SIGCONT is forwarded). On
+    // a terminal it tells when it has stopped.
+    if (signal == SIGTSTP && !window_ && !stop_job(signal, false)) {
+      client.post("exec.signal", {{"call", call}, {"signal", SIGCONT}});
+    }
   }
+}
+
+// The whole job stops, as if the command itself were a process of it.
+void Stdio::on_stopped(rpc::Client& client, const std::string& call, int signal) {
+  const bool wants_terminal = signal == SIGTTIN || signal == SIGTTOU;
+  if (wants_terminal && in_foreground()) return go_on(client, call, true);
+  drain();  // what an editor writes to leave the screen as it was
+  raw_.leave();
+  // SIGCONT, which is forwarded, says that we go on.
+  if (stop_job(wants_terminal ? signal : SIGTSTP, true)) return;
+  // Nobody would continue us: then the command goes on as well, and may have its terminal.
+  go_on(client, call, true);
+}
+
+void Stdio::go_on(rpc::Client& client, const std::string& call, bool with_terminal) {
+  foreground_ = in_foreground();
+  if (foreground_) take_terminal(client, call);
+  client.post("exec.foreground", {{"call", call}, {"on", with_terminal}});
+  client.post("exec.signal", {{"call", call}, {"signal", SIGCONT}});
+}
+
+void Stdio::take_terminal(rpc::Client& client, const std::string& call) {
+  raw_.enter();
+  const auto size = window_of(STDIN_FILENO);
+  if (!size || (size->rows == window_->rows && size->columns == window_->columns)) return;
+  window_ = size;
+  client.post("exec.resize",
+              {{"call", call}, {"rows", window_->rows}, {"columns", window_->columns}});
+}
+
+void Stdio::look_for_foreground(rpc::Client& client, const std::string& call) {
+  if (!on_tty_) return;
+  const bool before = std::exchange(foreground_, in_foreground());
+  if (before || !foreground_ || !window_ || !master_) return;
+  take_terminal(client, call);
+  client.post("exec.foreground", {{"call", call}, {"on", true}});
 }
 
 // The command has returned: what it wrote is in the pipes, which hold at most so much. Whoever it

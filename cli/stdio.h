@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/job.h"
 #include "common/fd.h"
 #include "common/rpc.h"
 
@@ -60,6 +61,8 @@ class Stdio {
 
   // The size of the terminal, or nothing in the mode without one.
   std::optional<Window> window() const { return window_; }
+  // For the request, where there is a window.
+  Json terminal() const;
   // What goes along with the request: stdin, stdout, stderr, or nothing with a terminal.
   std::span<const int> to_pass() const { return to_pass_; }
 
@@ -89,15 +92,23 @@ class Stdio {
     void write_some();
   };
 
+  void find_job();
   void connect_input(int fd);
   void connect_output(int fd, std::string* capture);
   void let_go_of_passed();
   void start_terminal(rpc::Client& client);
   void wait_and_step(rpc::Client& client, int signals, const std::string& call, bool& connected);
   void forward_signals(rpc::Client& client, int signals, const std::string& call);
+  void on_stopped(rpc::Client& client, const std::string& call, int signal);
+  void go_on(rpc::Client& client, const std::string& call, bool with_terminal);
+  void take_terminal(rpc::Client& client, const std::string& call);
+  void look_for_foreground(rpc::Client& client, const std::string& call);
   void drain();
 
   std::optional<Window> window_;
+  bool on_tty_ = false;     // stdin is a terminal
+  bool foreground_ = true;  // and ours to read from, where it is one
+  RawMode raw_;
   std::vector<int> to_pass_;
   std::vector<UniqueFd> far_ends_;  // what we pass and do not keep
   std::vector<Relay> relays_;

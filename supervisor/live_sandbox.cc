@@ -48,6 +48,14 @@ bool LiveSandbox::signal(std::uint64_t command, int number) {
   return sandbox::order_signal(control_.native_handle(), command, number);
 }
 
+bool LiveSandbox::foreground(std::uint64_t command, bool on) {
+  return sandbox::order_foreground(control_.native_handle(), command, on);
+}
+
+bool LiveSandbox::release(std::uint64_t command) {
+  return sandbox::order_release(control_.native_handle(), command);
+}
+
 bool LiveSandbox::cancel(std::uint64_t command, const std::string& reason) {
   return order([&] { return sandbox::order_cancel(control_.native_handle(), command, reason); });
 }

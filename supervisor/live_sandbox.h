@@ -39,6 +39,8 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
                     std::span<const int> stdio, Handler handler);
   bool signal(std::uint64_t command, int number);
   // Ends the command and whatever comes from it; the sandbox with it if that is the only way.
+  bool foreground(std::uint64_t command, bool on);
+  bool release(std::uint64_t command);
   bool cancel(std::uint64_t command, const std::string& reason);
   // Ends the sandbox.
   bool kill(const std::string& reason);

@@ -29,7 +29,8 @@ std::optional<sandbox::Terminal> terminal_of(const Params& params) {
   if (!params.has("terminal")) return std::nullopt;
   const Params size(params.object("terminal"));
   return sandbox::Terminal{true, static_cast<unsigned>(size.number_between("rows", 1, 65535)),
-                           static_cast<unsigned>(size.number_between("columns", 1, 65535))};
+                           static_cast<unsigned>(size.number_between("columns", 1, 65535)),
+                           size.flag("background")};
 }
 
 // The command of exec.prepare and exec.run: a list of arguments, or a line for the shell.
@@ -55,14 +56,10 @@ Json facility_json(const sandbox::Facility& facility) {
 }
 
 Json sandbox_json(const Sandboxes::Shown& shown) {
-  return {{"kind", name_of(shown.kind)},
-          {"session", shown.seat.session},
-          {"agent", shown.seat.agent},
-          {"skill", shown.skill},
-          {"workspace", shown.seat.workspace},
-          {"age_ms", shown.age.count()},
-          {"idle_ms", shown.idle.count()},
-          {"commands", shown.commands},
+  return {{"kind", name_of(shown.kind)},       {"session", shown.seat.session},
+          {"agent", shown.seat.agent},         {"skill", shown.skill},
+          {"workspace", shown.seat.workspace}, {"age_ms", shown.age.count()},
+          {"idle_ms", shown.idle.count()},     {"commands", shown.commands},
           {"processes", shown.processes}};
 }
 
@@ -96,6 +93,7 @@ const std::vector<Supervisor::MethodEntry>& Supervisor::protocol() {
        true},
       {"exec.signal", Role::kHost, {"call", "signal"}, &S::exec_signal},
       {"exec.resize", Role::kHost, {"call", "rows", "columns"}, &S::exec_resize},
+      {"exec.foreground", Role::kHost, {"call", "on"}, &S::exec_foreground},
       {"call.cancel", Role::kEither, {"call"}, &S::call_cancel},
       {"skill.add", Role::kOperator, {"path"}, &S::skill_add},
       {"skill.list", Role::kOperator, {}, &S::skill_list},
@@ -179,7 +177,8 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
       {"calls", calls},
       {"sessions", sessions_.size()},
       {"sandboxes", sandboxes},
-      {"processes", {{"launcher", process(processes_.launcher())}, {"egress", process(processes_.egress())}}},
+      {"processes",
+       {{"launcher", process(processes_.launcher())}, {"egress", process(processes_.egress())}}},
       {"audit", audit_state},
       {"skills",
        {{"installed", skills.installed},
@@ -315,10 +314,12 @@ std::shared_ptr<Call> Supervisor::prepared_call(const Json& json, uid_t owner) {
     throw UserError("The command's call token is unknown here");
   }
   switch (call->state) {
-    case CallState::kAllowed: break;
+    case CallState::kAllowed:
+      break;
     case CallState::kAsking:
       throw UserError("A person has been asked about this call and has not decided yet");
-    default: throw UserError("The command's call token was used before");
+    default:
+      throw UserError("The command's call token was used before");
   }
   return call;
 }
@@ -327,7 +328,8 @@ void Supervisor::check_against_verdict(const Call& call, const Json& json,
                                        const std::string& workdir) const {
   const Params params(json);
   if (call.tool != "exec") {
-    throw UserError("The call was authorized for the tool \"" + printable(call.tool) + "\", not for a command");
+    throw UserError("The call was authorized for the tool \"" + printable(call.tool) +
+                    "\", not for a command");
   }
   if (!params.has("command") || params.bytes("command") != call.command) {
     throw UserError("The command is not the one that was authorized");
@@ -447,7 +449,8 @@ asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
   }
   run.workdir = normal_path(params.path("workdir"), "/");
   if (params.has("timeout_ms")) {
-    run.timeout = std::chrono::milliseconds(params.number_between("timeout_ms", 1, 366ull * 86'400'000));
+    run.timeout =
+        std::chrono::milliseconds(params.number_between("timeout_ms", 1, 366ull * 86'400'000));
   }
   PreparedCommand command;
   command.owner = run.owner;
@@ -494,6 +497,16 @@ asio::awaitable<Json> Supervisor::exec_resize(MethodCall request) {
     throw MethodError(rpc::kNotFound, "No such call of this connection runs");
   }
   runner_.resize(call, rows, columns);
+  co_return Json::object();
+}
+
+asio::awaitable<Json> Supervisor::exec_foreground(MethodCall request) {
+  const Params params(request.params);
+  const std::string call = params.text("call");
+  if (!runner_.belongs_to(call, request.connection->id)) {
+    throw MethodError(rpc::kNotFound, "No such call of this connection runs");
+  }
+  runner_.foreground(call, params.flag("on"));
   co_return Json::object();
 }
 

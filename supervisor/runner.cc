@@ -121,6 +121,12 @@ void Runner::on_event(Running& running, sandbox::Event event) {
     case sandbox::Event::Kind::kStarted:
       announce(running);
       break;
+    case sandbox::Event::Kind::kStopped:
+      if (const auto connection = running.connection.lock()) {
+        connection->send(rpc::notification("exec.stopped",
+                                           {{"call", running.call->id}, {"signal", event.signal}}));
+      }
+      break;
     case sandbox::Event::Kind::kReturned:
       on_returned(running, event);
       break;
@@ -217,6 +223,11 @@ bool Runner::resize(const std::string& call, unsigned rows, unsigned columns) {
   return ::ioctl(found->second->terminal.get(), TIOCSWINSZ, &size) == 0;
 }
 
+bool Runner::foreground(const std::string& call, bool on) {
+  const auto found = running_.find(call);
+  return found != running_.end() && found->second->sandbox->foreground(found->second->command, on);
+}
+
 bool Runner::cancel(const std::string& call, const std::string& reason) {
   const auto found = running_.find(call);
   if (found == running_.end()) return false;
@@ -231,7 +242,9 @@ bool Runner::belongs_to(const std::string& call, std::uint64_t connection) const
 
 void Runner::connection_closed(std::uint64_t connection) {
   for (const auto& [id, running] : running_) {
-    if (running->connection_id == connection && !running->returned) cancel(id, "cancelled");
+    if (running->connection_id != connection) continue;
+    if (running->returned && running->terminal) running->sandbox->release(running->command);
+    if (!running->returned) cancel(id, "cancelled");
   }
 }
 

@@ -29,6 +29,7 @@ class Runner {
   // False when no process of such a call is left.
   bool signal(const std::string& call, int number);
   bool resize(const std::string& call, unsigned rows, unsigned columns);
+  bool foreground(const std::string& call, bool on);
   bool cancel(const std::string& call, const std::string& reason);
   // Whether `connection` opened the call.
   bool belongs_to(const std::string& call, std::uint64_t connection) const;

@@ -70,6 +70,7 @@ class Supervisor {
   asio::awaitable<Json> exec_run(MethodCall call);
   asio::awaitable<Json> exec_signal(MethodCall call);
   asio::awaitable<Json> exec_resize(MethodCall call);
+  asio::awaitable<Json> exec_foreground(MethodCall call);
   asio::awaitable<Json> call_cancel(MethodCall call);
   asio::awaitable<Json> skill_add(MethodCall call);
   asio::awaitable<Json> skill_list(MethodCall call);

@@ -99,6 +99,7 @@ std::string Command::encode() const {
   header.terminal = terminal.enabled ? 1 : 0;
   header.rows = terminal.rows;
   header.columns = terminal.columns;
+  header.background = terminal.background ? 1 : 0;
   return layout.image(header);
 }
 

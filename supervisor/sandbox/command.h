@@ -10,6 +10,7 @@ struct Terminal {
   bool enabled = false;
   unsigned rows = 24;
   unsigned columns = 80;
+  bool background = false;  // whoever has it in the foreground is not this command's client
 };
 
 struct Command {

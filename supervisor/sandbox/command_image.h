@@ -22,7 +22,7 @@ struct CommandHeader {
   std::uint32_t terminal = 0;
   std::uint32_t rows = 0;
   std::uint32_t columns = 0;
-  std::uint32_t unused = 0;
+  std::uint32_t background = 0;  // starts in the terminal's background
 };
 
 class CommandImage {
@@ -34,6 +34,7 @@ class CommandImage {
   bool terminal() const { return header_->terminal != 0; }
   unsigned short rows() const { return static_cast<unsigned short>(header_->rows); }
   unsigned short columns() const { return static_cast<unsigned short>(header_->columns); }
+  bool background() const { return header_->background != 0; }
   const char* workdir() const { return base_ + header_->workdir; }
   char** argv() const { return list(header_->script + 1); }
   // argv with a shell before it; the second element is to be replaced by the script's path.

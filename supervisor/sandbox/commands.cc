@@ -1,7 +1,9 @@
 #include "supervisor/sandbox/commands.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -112,6 +114,19 @@ void Commands::signal(std::uint64_t id, int number) {
     send_order(command->channel.get(), {InitOrder::kSignal, number});
 }
 
+void Commands::foreground(std::uint64_t id, bool on) {
+  Command* command = find(id);
+  if (command != nullptr && !command->returned)
+    send_order(command->channel.get(), {InitOrder::kForeground, on ? 1 : 0});
+}
+
+void Commands::release(std::uint64_t id) {
+  Command* command = find(id);
+  if (command == nullptr || !command->terminal) return;
+  // Its flags were the client's as well.
+  command->released = ::fcntl(command->terminal.get(), F_SETFL, O_NONBLOCK) == 0;
+}
+
 void Commands::cancel(std::uint64_t id, const std::string& reason) {
   Command* command = find(id);
   if (command == nullptr || command->over) return;
@@ -127,6 +142,7 @@ void Commands::add_to(std::vector<pollfd>& events) const {
     if (command.channel) events.push_back({command.channel.get(), POLLIN, 0});
     if (command.input) command.input->add_to(events);
     if (command.output) command.output->add_to(events);
+    if (command.released) events.push_back({command.terminal.get(), POLLIN, 0});
   }
 }
 
@@ -141,8 +157,14 @@ void Commands::hear(const std::vector<pollfd>& events) {
     const auto command =
         std::find_if(commands_.begin(), commands_.end(),
                      [&](const Command& known) { return known.channel.get() == event.fd; });
-    if (command == commands_.end()) continue;
-    while (hear(*command)) continue;
+    if (command != commands_.end()) {
+      while (hear(*command)) continue;
+      continue;
+    }
+    const auto terminal = std::find_if(
+        commands_.begin(), commands_.end(),
+        [&](const Command& known) { return known.released && known.terminal.get() == event.fd; });
+    if (terminal != commands_.end()) drain_terminal(*terminal);
   }
   for (Command& command : commands_) keep_output(command);
   commands_.remove_if([](const Command& command) {
@@ -160,6 +182,17 @@ void Commands::keep_output(Command& command) {
     command.returned ? command.output->refuse_more() : cancel(command.id, kOutput);
   }
   if (!command.outcome.is_null() && command.output->drained()) tell_returned(command);
+}
+
+// As of a pipe: up to the limit, and then nobody takes it.
+void Commands::drain_terminal(Command& command) {
+  char block[4096];
+  const ssize_t got = ::read(command.terminal.get(), block, sizeof block);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (got > 0) command.drained += static_cast<std::uint64_t>(got);
+  if (got > 0 && command.drained <= output_) return;
+  command.released = false;
+  command.terminal.reset();
 }
 
 bool Commands::relaying() const {
@@ -243,11 +276,17 @@ bool Commands::hear(Command& command) {
 void Commands::on_report(Command& command, InitReport& report, const std::vector<UniqueFd>& fds) {
   switch (report.kind) {
     case InitReport::kTerminal:
+      if (!command.last && !fds.empty()) {
+        command.terminal.reset(::fcntl(fds[0].get(), F_DUPFD_CLOEXEC, 0));
+      }
       hooks_.tell({{"event", "terminal"}, {"id", command.id}}, fds);
       break;
     case InitReport::kStarted:
-      command.leader = report.value;
+      command.session = report.session;
       hooks_.tell({{"event", "started"}, {"id", command.id}, {"pid", report.value}}, {});
+      break;
+    case InitReport::kStopped:
+      hooks_.tell({{"event", "stopped"}, {"id", command.id}, {"signal", report.value}}, {});
       break;
     case InitReport::kReturned:
       note_returned(command, report);
@@ -328,9 +367,10 @@ std::vector<UniqueFd> Commands::collect_refused(Command& command, Json& event) {
     RefusalTable::Taken taken = hooks_.collect();
     command.refused_more += taken.more;
     for (Refusal& refusal : taken.refusals) {
-      const auto owner = std::find_if(
-          commands_.begin(), commands_.end(),
-          [&](const Command& known) { return !known.returned && known.leader == refusal.command; });
+      const auto owner =
+          std::find_if(commands_.begin(), commands_.end(), [&](const Command& known) {
+            return !known.returned && known.session == refusal.command;
+          });
       (owner == commands_.end() ? command : *owner).refused.add(std::move(refusal));
     }
     RefusalTable::Taken own = command.refused.take();

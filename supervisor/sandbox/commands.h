@@ -47,6 +47,11 @@ class Commands {
   bool run(const Json& order, std::vector<UniqueFd> fds);
   // To the command's process group. One that has returned is no error.
   void signal(std::uint64_t id, int number);
+  // Whether the command is in the foreground of its terminal.
+  void foreground(std::uint64_t id, bool on);
+  // The client has gone, and has read what it wanted of a terminal: what the command left behind
+  // writes into nothing.
+  void release(std::uint64_t id);
   // Ends the command and whatever comes from it.
   void cancel(std::uint64_t id, const std::string& reason);
 
@@ -75,7 +80,7 @@ class Commands {
   struct Command {
     std::uint64_t id = 0;
     bool last = false;
-    pid_t leader = 0;  // inside; 0 before it is started
+    pid_t session = 0;  // inside; 0 before it is started
     UniqueFd channel;
     Clock::time_point started;
     Clock::time_point deadline = Clock::time_point::max();
@@ -87,6 +92,9 @@ class Commands {
     std::uint64_t refused_more = 0;
     std::unique_ptr<InputRelay> input;    // of a socket
     std::unique_ptr<OutputRelay> output;  // none with a terminal
+    UniqueFd terminal;                    // its master
+    bool released = false;                // nobody reads it any more
+    std::uint64_t drained = 0;            // bytes, since then
     LimitWatch::Mark mark;
     // "returned", to be told when the output is through, and what goes with it.
     Json outcome;
@@ -100,6 +108,7 @@ class Commands {
   void note_returned(Command& command, const InitReport& report);
   void tell_returned(Command& command);
   void keep_output(Command& command);
+  void drain_terminal(Command& command);
   void tell_failed(Command& command, InitReport& report);
   UniqueFd make_keeper(bool last);
   void lost(Command& command);

@@ -15,6 +15,7 @@ struct InitOrder {
     kRun,     // to a keeper that has no command: start one; descriptors: see RunFd
     kSignal,  // to a keeper: send signal `value` to the command's process group
     kEnd,     // to a keeper: end every process that comes from the command
+    kForeground,  // to a keeper: its command (`value` 1) or nobody (0) is in the terminal's foreground
   };
   Kind kind = kBegin;
   std::int32_t value = 0;
@@ -30,7 +31,8 @@ struct InitReport {
     kReady,     // of PID 1; descriptor: the listener, if any
     kFailed,    // of PID 1: `what` failed with `error` at `text`; of a keeper: no command runs
     kTerminal,  // descriptor: the master of the command's terminal
-    kStarted,   // the command was executed, as process `value`
+    kStarted,   // the command was executed, as process `value` of session `session`
+    kStopped,   // the command's leader was stopped by signal `value`; with a terminal alone
     kReturned,  // the command ended with wait status `value`
     kOver,      // no process of the command is left; its keeper takes another one
   };
@@ -63,6 +65,7 @@ struct InitReport {
   What what = kNothing;
   std::int32_t error = 0;
   std::int32_t value = 0;
+  std::int32_t session = 0;
   std::uint64_t cpu_us = 0;
   std::uint64_t max_rss = 0;
   bool full = false;            // kReturned: a private directory in memory has no room left

@@ -93,6 +93,7 @@ void Keeper::run() {
   if (!alone() && ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
     fail(InitReport::kCommand, "PR_SET_CHILD_SUBREAPER");
   }
+  if (!alone()) ::setsid();
   for (;;) {
     take_command();
     start();
@@ -134,6 +135,29 @@ void Keeper::open_terminal() {
   tell(report, master);
   ::close(master);
   for (std::size_t i = kStdinFd; i < kRunFds; ++i) fds_[i] = slave;
+  terminal_ = slave;
+  hold_terminal();
+}
+
+// It belongs to this process's session: it is not hung up when the command ends (tty_ioctl(4)).
+void Keeper::hold_terminal() {
+  if (::ioctl(terminal_, TIOCSCTTY, 0) != 0) fail(InitReport::kTerminalDevice, "TIOCSCTTY");
+  has_terminal_ = true;
+}
+
+// Nothing of the command is left, but its terminal may be open elsewhere.
+void Keeper::let_terminal_go() {
+  if (!has_terminal_) return;
+  has_terminal_ = false;
+  const int own = ::open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  if (own < 0) return;
+  ::ioctl(own, TIOCNOTTY);
+  ::close(own);
+}
+
+// All signals are blocked here, SIGTTOU too.
+void Keeper::take_foreground(pid_t group) {
+  if (terminal_ >= 0) ::ioctl(terminal_, TIOCSPGRP, &group);
 }
 
 void Keeper::start() {
@@ -141,7 +165,7 @@ void Keeper::start() {
   leader_ = spawn();
   const int error = errno;
   for (std::size_t i = kStdinFd; i < kRunFds; ++i) {
-    if (i == kStdinFd || !image_.terminal()) ::close(fds_[i]);
+    if (!image_.terminal()) ::close(fds_[i]);
   }
   if (leader_ < 0) {
     errno = error;
@@ -156,6 +180,7 @@ void Keeper::start() {
   InitReport report;
   report.kind = InitReport::kStarted;
   report.value = leader_;
+  report.session = ::getsid(0);
   tell(report);
 }
 
@@ -168,8 +193,8 @@ void Keeper::start() {
 }
 
 void Keeper::become_command() {
-  ::setsid();
-  if (image_.terminal()) ::ioctl(fds_[kStdinFd], TIOCSCTTY, 0);
+  ::setpgid(0, 0);
+  if (!image_.background()) take_foreground(::getpgrp());
   if (!place(fds_ + kStdinFd)) {
     executed_ = false;
     ::_exit(kNotExecutable);
@@ -244,6 +269,9 @@ bool Keeper::obey() {
   if (!receive_order(channel_, order, fds, count)) ::_exit(1);
   for (std::size_t i = 0; i < count; ++i) ::close(fds[i]);
   if (order.kind == InitOrder::kSignal && leader_ > 0) ::kill(-leader_, order.value);
+  if (order.kind == InitOrder::kForeground && leader_ > 0) {
+    take_foreground(order.value != 0 ? leader_ : ::getpgrp());
+  }
   if (order.kind != InitOrder::kEnd) return false;
   end_tree();
   return true;
@@ -254,15 +282,31 @@ bool Keeper::reap() {
   for (;;) {
     int status = 0;
     rusage usage{};
-    const pid_t pid = ::wait4(-1, &status, WNOHANG | __WALL, &usage);
+    const pid_t pid = ::wait4(-1, &status, WNOHANG | WUNTRACED | __WALL, &usage);
     if (pid == 0) return false;
     if (pid < 0) break;
-    if (pid == leader_) returned(status, usage);
+    if (pid != leader_) continue;
+    if (WIFSTOPPED(status)) {
+      stopped(WSTOPSIG(status));
+    } else {
+      returned(status, usage);
+    }
   }
+  let_terminal_go();
   InitReport report;
   report.kind = InitReport::kOver;
   tell(report);
   return true;
+}
+
+// Whoever is told decides when it goes on, and in whose foreground.
+void Keeper::stopped(int signal) {
+  if (terminal_ < 0) return;
+  take_foreground(::getpgrp());
+  InitReport report;
+  report.kind = InitReport::kStopped;
+  report.value = signal;
+  tell(report);
 }
 
 void Keeper::returned(int status, const rusage& usage) {
@@ -274,6 +318,9 @@ void Keeper::returned(int status, const rusage& usage) {
   report.full = is_full("/tmp") || is_full("/dev/shm");
   if (plan_.tell_processes) report.processes = count_processes();
   leader_ = 0;
+  // Its client reads to the end: this process must not keep it open.
+  if (terminal_ >= 0) ::close(terminal_);
+  terminal_ = -1;
   tell(report);
   // The end of PID 1 is the end of every process of its namespace (pid_namespaces(7)).
   if (alone()) ::_exit(0);

@@ -2,6 +2,9 @@
 // it, because the kernel makes the keeper their parent when theirs ends (PR_SET_CHILD_SUBREAPER).
 // So it can say when the last one is gone, and end all of them.
 //
+// It leads the session that its command is in. The command has a process group there, as under a
+// shell: it can be stopped and continued, and its terminal outlives it for what it left behind.
+//
 // In a sandbox that ends with its only command PID 1 is the keeper. In a warm one each command has
 // one, a child of PID 1. A command has the keeper's user id and can kill it; then nobody knows what
 // belongs to the command any more, and the monitor ends the sandbox.
@@ -35,11 +38,15 @@ class Keeper {
   void start();
   pid_t spawn();
   [[noreturn]] void become_command();
+  void hold_terminal();
+  void let_terminal_go();
+  void take_foreground(pid_t group);
   int execute();
   void explain(int error);
   void serve();
   bool obey();
   bool reap();
+  void stopped(int signal);
   void returned(int status, const rusage& usage);
   void end_tree();
   void kill_children();
@@ -53,6 +60,8 @@ class Keeper {
   const int monitor_;
   CommandImage image_;
   pid_t leader_ = 0;
+  int terminal_ = -1;       // as long as the command runs
+  bool has_terminal_ = false;  // the command, or what it left behind
   // Written by the child before its execve, in memory that it shares until then (vfork(2)).
   volatile bool executed_ = false;
   volatile int workdir_error_ = 0;

@@ -93,6 +93,9 @@ Event plain_event(const std::string& name, const Json& json, std::vector<UniqueF
   } else if (name == "started") {
     event.kind = Event::Kind::kStarted;
     event.pid = json.value("pid", 0);
+  } else if (name == "stopped") {
+    event.kind = Event::Kind::kStopped;
+    event.signal = json.value("signal", 0);
   } else if (name == "over") {
     event.kind = Event::Kind::kOver;
   } else {
@@ -193,6 +196,14 @@ bool order_run(int control, const RunOrder& order, const Command& command,
 
 bool order_signal(int control, std::uint64_t command, int signal) {
   return send_order(control, {{"order", "signal"}, {"id", command}, {"signal", signal}});
+}
+
+bool order_foreground(int control, std::uint64_t command, bool on) {
+  return send_order(control, {{"order", "foreground"}, {"id", command}, {"on", on}});
+}
+
+bool order_release(int control, std::uint64_t command) {
+  return send_order(control, {{"order", "release"}, {"id", command}});
 }
 
 bool order_cancel(int control, std::uint64_t command, std::string_view reason) {

@@ -63,6 +63,7 @@ struct Event {
     kReady,     // `listener` is set if the policy has a network
     kTerminal,  // `terminal` is set
     kStarted,   // the command was executed
+    kStopped,   // the command was stopped, by `signal`; with a terminal alone
     kReturned,  // the command has ended
     kOver,      // no process of the command is left
     kFailed,    // the command did not run; with `command` 0: the sandbox could not be made
@@ -116,6 +117,9 @@ struct RunOrder {
 bool order_run(int control, const RunOrder& order, const Command& command,
                std::span<const int> stdio);
 bool order_signal(int control, std::uint64_t command, int signal);  // to its process group
+bool order_foreground(int control, std::uint64_t command, bool on);  // of its terminal
+// Its terminal's client has gone.
+bool order_release(int control, std::uint64_t command);
 // Ends a command and everything that comes from it.
 bool order_cancel(int control, std::uint64_t command, std::string_view reason);
 bool order_kill(int control, std::string_view reason);  // ends the sandbox at once

@@ -332,6 +332,10 @@ class Monitor {
       if (!commands_.run(order, std::move(fds))) kill_init(kSupervisor);
     } else if (name == "signal") {
       commands_.signal(id, order.value("signal", 0));
+    } else if (name == "foreground") {
+      commands_.foreground(id, order.value("on", false));
+    } else if (name == "release") {
+      commands_.release(id);
     } else if (name == "cancel") {
       commands_.cancel(id, order.value("reason", ""));
     } else {

@@ -79,6 +79,9 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 //       with everything that it left behind; it must then be the only command. "wall_ms" 0: no
 //       limit.
 //   {"order": "signal", "id": N, "signal": N}   to the command's process group
+//   {"order": "foreground", "id": N, "on": B}   of its terminal
+//   {"order": "release", "id": N}   nobody reads its terminal any more: what the command left behind
+//       writes into nothing
 //   {"order": "cancel", "id": N, "reason": "…"} ends the command and all processes that come from
 //       it; the sandbox with it where that cannot be made sure
 //   {"order": "kill", "reason": "…"}   ends the sandbox at once
@@ -87,9 +90,10 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 //       pid: PID 1, as seen outside
 //                                      + the proxy's listening socket if the policy has a network
 //   {"event": "terminal", "id": N}     + the master of the command's terminal, before "started"
-//   {"event": "started", "id": N, "pid": N}  the command was executed (execve succeeded) as the
-//       leader of session N inside; absent when its program was not found (exit 127) or not
+//   {"event": "started", "id": N, "pid": N}  the command was executed (execve succeeded) as
+//       process N inside; absent when its program was not found (exit 127) or not
 //       executable (126)
+//   {"event": "stopped", "id": N, "signal": N}   with a terminal: the command was stopped
 //   {"event": "returned", "id": N, "exit": N | "signal": N, "reason": "wall" | "killed" | …,
 //    "wall_us": N, "cpu_us": N, "max_rss": BYTES, "limits": [Refusal…]?}
 //                                      + a memfd with what was refused (refusals.h), if anything

@@ -165,6 +165,7 @@ void Call::record(Event event) {
       outcome_.remedy = event.remedy;
       break;
     case Event::Kind::kTerminal:
+    case Event::Kind::kStopped:
     case Event::Kind::kOver:
       break;
     case Event::Kind::kEnded:
