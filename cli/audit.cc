@@ -1,14 +1,17 @@
 // sc audit: what happened. Asks the supervisor, or reads the file where none runs.
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <optional>
+#include <set>
 
 #include "audit/query.h"
 #include "cli/audit_view.h"
 #include "cli/commands.h"
+#include "cli/refusal_view.h"
 #include "common/errors.h"
 #include "common/places.h"
 #include "common/text.h"
@@ -19,6 +22,11 @@ namespace {
 constexpr std::uint64_t kDefaultTail = 50;
 constexpr int kFollowMs = 500;
 
+// docs/audit.md, "What was refused".
+const std::set<std::string> kOperations = {"read",    "list",   "stat",   "access",      "write",
+                                           "create",  "delete", "rename", "link",        "execute",
+                                           "connect", "bind",   "limit",  "system call", "unknown"};
+
 struct Options {
   bool blocked = false;
   bool follow = false;
@@ -28,6 +36,9 @@ struct Options {
   std::string session;
   std::string since;
   std::optional<std::uint64_t> tail;
+  std::string operation;
+  std::string path;
+  bool once = false;
 };
 
 // Empty for a number of records, else what is wrong with it.
@@ -91,6 +102,22 @@ class Source {
   std::optional<audit::Reader> reader_;
 };
 
+bool picks(const Options& options) {
+  return !options.operation.empty() || !options.path.empty();
+}
+
+// An access of the named operation, at the named path or below it.
+bool is_picked(const Json& refusal, const Options& options) {
+  if (!options.operation.empty() && text_of(refusal, "operation") != options.operation)
+    return false;
+  if (options.path.empty()) return true;
+  for (const char* member : {"path", "to", "address", "call", "limit"}) {
+    const std::string text = text_of(refusal, member);
+    if (text == options.path || text.starts_with(options.path + '/')) return true;
+  }
+  return false;
+}
+
 audit::Query query_of(const Options& options) {
   audit::Query query;
   query.blocked = options.blocked;
@@ -102,7 +129,7 @@ audit::Query query_of(const Options& options) {
   }
   if (options.tail) {
     query.tail = options.tail;
-  } else if (!options.all && options.since.empty()) {
+  } else if (!options.all && options.since.empty() && !picks(options)) {
     query.tail = kDefaultTail;
   }
   return query;
@@ -121,14 +148,44 @@ std::string home_of_reader() {
   return home != nullptr && home[0] == '/' ? home : home_of(::geteuid());
 }
 
+// Those lines of --blocked that are like an earlier one but for number and time.
+class Repeated {
+ public:
+  // Whether it is the first of its kind.
+  bool add(const std::string& line) {
+    const bool first = known_.insert(line).second;
+    if (!first) ++more_;
+    return first;
+  }
+  std::uint64_t more() const { return more_; }
+
+ private:
+  std::set<std::string> known_;
+  std::uint64_t more_ = 0;
+};
+
 int audit(const Invocation& invocation, const Options& options) {
   Source source(find_places());
   View view{.colours = colours_on(STDOUT_FILENO), .home = home_of_reader()};
+  Repeated repeated;
+  if (options.once) {
+    view.wanted = [&](const std::string& sentence) { return repeated.add(sentence); };
+  }
+  if (picks(options)) {
+    view.matches = [&](const Json& refusal) { return is_picked(refusal, options); };
+  }
   audit::Query query = query_of(options);
   std::uint64_t shown = 0;
   const auto show = [&](const audit::Record& record) {
-    ++shown;
     query.after_seq = record.seq;
+    if (picks(options)) {
+      const Json& refused = refusals_of(record.payload);
+      if (std::none_of(refused.begin(), refused.end(),
+                       [&](const Json& refusal) { return is_picked(refusal, options); })) {
+        return;
+      }
+    }
+    ++shown;
     if (invocation.json) {
       print_json(record.to_json());
     } else {
@@ -139,6 +196,10 @@ int audit(const Invocation& invocation, const Options& options) {
   source.read(query, show);
   if (!options.follow && !invocation.json) {
     if (shown == 0) print("No record matches.\n");
+    if (repeated.more() > 0) {
+      print(counted(repeated.more(), "line") +
+            " more like these; without --once they are shown.\n");
+    }
     if (query.tail && *query.tail == shown && !options.tail) {
       print("The newest " + std::to_string(shown) + "; see all of them with --all.\n");
     }
@@ -159,10 +220,25 @@ void add_audit(CLI::App& app, Invocation& invocation) {
   CLI::App* command = add_command(app, invocation, "audit", "Show what happened, newest last",
                                   "sc audit --blocked --since 1h");
   auto options = std::make_shared<Options>();
-  command->add_flag("--blocked", options->blocked, "Only what was refused");
+  auto* blocked = command->add_flag("--blocked", options->blocked, "Only what was refused");
   command->add_option("--skill", options->skill, "Only this skill")->type_name("NAME");
   command->add_option("--tool", options->tool, "Only this tool")->type_name("NAME");
   command->add_option("--session", options->session, "Only this session")->type_name("KEY");
+  auto* once = command->add_flag("--once", options->once,
+                                 "With --blocked: lines that say the same only once, the oldest");
+  auto* operation =
+      command
+          ->add_option(
+              "--operation", options->operation,
+              "With --blocked: only accesses of this kind (read, list, stat, access, write, "
+              "create, delete, rename, link, execute, connect, bind, limit, system call)")
+          ->type_name("WORD")
+          ->check(CLI::IsMember(kOperations));
+  auto* path = command
+                   ->add_option("--path", options->path,
+                                "With --blocked: only accesses to this path, or below it")
+                   ->type_name("PATH");
+  for (CLI::Option* option : {once, operation, path}) option->needs(blocked);
   command->add_option("--since", options->since, "Only what is younger, e.g. 30m, 1h, 7d")
       ->type_name("DURATION")
       ->check(check_duration);

@@ -149,18 +149,32 @@ Colour colour_of(const audit::Record& record) {
   return Colour::kDim;
 }
 
+// An entry of a limit, with what the outcome says about it: how much it was, and of which command.
+Json with_limit(Json refusal, const audit::Record& record) {
+  const std::string limit = text_of(refusal, "limit");
+  if (limit.empty()) return refusal;
+  if (record.payload.contains("limits")) {
+    refusal["value"] = text_of(record.payload["limits"], limit.c_str());
+  }
+  if (text_of(refusal, "program").empty()) refusal["program"] = text_of(record.payload, "command");
+  return refusal;
+}
+
 // A sentence for each thing that was refused: the record itself, or what an outcome lists.
-std::vector<std::string> refused_sentences(const audit::Record& record, const std::string& home) {
+std::vector<std::string> refused_sentences(const audit::Record& record, const View& view) {
+  const std::string& home = view.home;
   const Json& refused = refusals_of(record.payload);
   if (record.kind != "outcome" || record.decision == "block" || refused.empty()) {
+    if (view.matches) return {};
     return {describe(record, home)};
   }
   std::vector<std::string> out;
   for (const Json& refusal : refused) {
-    out.push_back(subject(record) + ' ' + refusal_sentence(refusal, home));
+    if (view.matches && !view.matches(refusal)) continue;
+    out.push_back(subject(record) + ' ' + refusal_sentence(with_limit(refusal, record), home));
   }
   const std::int64_t more = number_of(record.payload, "refused_more");
-  if (more > 0) {
+  if (more > 0 && !view.matches) {
     out.push_back(subject(record) + " tried " + std::to_string(more) +
                   " more, of which only the number was kept");
   }
@@ -209,7 +223,8 @@ std::string audit_line(const audit::Record& record, const View& view) {
 
 std::vector<std::string> blocked_lines(const audit::Record& record, const View& view) {
   std::vector<std::string> lines;
-  for (const std::string& sentence : refused_sentences(record, view.home)) {
+  for (const std::string& sentence : refused_sentences(record, view)) {
+    if (view.wanted && !view.wanted(sentence)) continue;
     lines.push_back(line(record, sentence, view) + place(record, view));
   }
   return lines;

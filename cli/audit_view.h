@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,10 @@ struct View {
   bool colours = false;
   std::chrono::system_clock::time_point now = {};
   std::string home = {};  // written as "~" in refused paths; empty: none is
+  // Of `--blocked`: which accesses that an outcome lists are shown, alone (without it all, and
+  // other records too); and which sentences.
+  std::function<bool(const Json& refusal)> matches = {};
+  std::function<bool(const std::string& sentence)> wanted = {};
 };
 
 // "weather tried to reach evil.example:443 — not approved". Raw: not yet made printable.

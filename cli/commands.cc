@@ -22,11 +22,18 @@ CLI::App* add_command(CLI::App& parent, Invocation& invocation, const std::strin
 
 std::string check_duration(const std::string& text) {
   try {
-    parse_duration(text, "");
-    return {};
-  } catch (const UserError&) {
-    return '"' + printable(text) + "\" is not a duration such as 30s, 5m or 1h";
+    if (parse_duration(text, "").count() > 0) return {};
+    return '"' + printable(text) + "\" is no time";
+  } catch (const UserError& error) {
+    return std::string(error.what()).substr(std::string_view(": ").size());
   }
+}
+
+std::string check_name(const std::string& text) {
+  constexpr std::size_t kMaxName = 200;
+  if (text.empty()) return "it is empty: is a variable of the shell not set?";
+  if (text.size() > kMaxName) return "it is longer than " + std::to_string(kMaxName) + " bytes";
+  return {};
 }
 
 rpc::Client connect() {

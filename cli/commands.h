@@ -40,6 +40,8 @@ CLI::App* add_command(CLI::App& parent, Invocation& invocation, const std::strin
 
 // Checks an option's value: empty for a duration ("30s"), else what is wrong with it.
 std::string check_duration(const std::string& text);
+// The same for a name that somebody chose: not empty, at most 200 bytes.
+std::string check_name(const std::string& text);
 
 void add_start(CLI::App& app, Invocation& invocation);
 void add_stop(CLI::App& app, Invocation& invocation);

@@ -116,7 +116,10 @@ std::string refusal_text(const Json& refusal, const std::string& home) {
   if (operation == "unknown") {
     return "may have been refused what is not known: " + shortened(text_of(refusal, "reason"));
   }
-  if (operation == "limit") return "hit " + limit_words(text_of(refusal, "limit"));
+  if (operation == "limit") {
+    const std::string value = text_of(refusal, "value");
+    return "hit " + limit_words(text_of(refusal, "limit")) + (value.empty() ? "" : " of " + value);
+  }
   return "tried: " + shortened(json_line(refusal));
 }
 

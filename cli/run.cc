@@ -49,6 +49,19 @@ Workspace parse_workspace(std::string text) {
   return workspace;
 }
 
+// Empty for a workspace, or one that is judged later; else what is wrong with it.
+std::string check_workspace(const std::string& text) {
+  if (text.empty()) return "it is empty: is a variable of the shell not set?";
+  const std::size_t colon = text.rfind(':');
+  const std::string access = colon == std::string::npos ? "rw" : text.substr(colon + 1);
+  std::error_code error;
+  if (access == "ro" || access == "rw" || std::filesystem::exists(text, error) ||
+      !std::filesystem::exists(text.substr(0, colon), error)) {
+    return {};
+  }
+  return "behind the directory stands \":ro\" or \":rw\", not \":" + printable(access) + '"';
+}
+
 // The current directory if it lies in the workspace, else the workspace.
 std::string workdir_in(const Workspace& workspace) {
   const std::string current = real_path(".", "working directory");
@@ -113,6 +126,14 @@ Result run_command(Stdio& stdio, const Options& options, const std::vector<std::
   return result;
 }
 
+// A person who asked for more should know why it was less.
+void explain_time_limit(Ending& ending, const Options& options, std::chrono::milliseconds took) {
+  using namespace std::chrono_literals;
+  if (ending.reason != "wall" || options.timeout.empty()) return;
+  if (parse_duration(options.timeout, "--timeout") <= took + 1s) return;
+  ending.message += " --timeout asks for more than the configuration allows (limits.wall).";
+}
+
 void print_result(const Result& result, Stdio& stdio, std::chrono::milliseconds took) {
   Json out = {{"status", result.ending.status}, {"duration_ms", took.count()}};
   for (const char* member : {"call", "skill", "policy", "request"}) {
@@ -138,17 +159,24 @@ int run(const Invocation& invocation, const Options& options) {
   if (invocation.command.empty()) {
     throw UsageError("Which command? Put it behind \"--\": sc run --skill weather -- curl wttr.in");
   }
+  if (invocation.command.front().empty()) {
+    throw UsageError("The command behind \"--\" is empty: is a variable of the shell not set?");
+  }
   const auto start = std::chrono::steady_clock::now();
+  const auto took = [start] {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
+                                                                 start);
+  };
   if (invocation.json) {
     Stdio stdio(Stdio::Capture{});
-    const Result result = run_command(stdio, options, invocation.command);
-    print_result(result, stdio,
-                 std::chrono::duration_cast<std::chrono::milliseconds>(
-                     std::chrono::steady_clock::now() - start));
+    Result result = run_command(stdio, options, invocation.command);
+    explain_time_limit(result.ending, options, took());
+    print_result(result, stdio, took());
     return result.ending.status;
   }
   Stdio stdio(Stdio::on_terminal());
-  const Ending ending = run_command(stdio, options, invocation.command).ending;
+  Ending ending = run_command(stdio, options, invocation.command).ending;
+  explain_time_limit(ending, options, took());
   if (!ending.message.empty()) print_error(ending.message);
   point_to_refusals(ending.refused);
   return ending.status;
@@ -174,17 +202,27 @@ void add_run(CLI::App& app, Invocation& invocation) {
       ->add_option(
           "--skill", options->skill,
           "Whose approval counts (without it: the agent's, who may use the workspace only)")
-      ->type_name("NAME");
-  command->add_option("--session", options->session, "Name of a session: its commands share a sandbox, with its processes, its\n"
-                   "network and its /tmp, and what they leave running stays")
-      ->type_name("KEY");
+      ->type_name("NAME")
+      ->check(check_name);
+  command
+      ->add_option(
+          "--session", options->session,
+          "Name of a session: its commands share a sandbox, with its processes, its\n"
+          "network and its /tmp. What they leave running stays, until the session was idle\n"
+          "for 10 minutes; what it writes after its command has returned goes nowhere")
+      ->type_name("KEY")
+      ->check(check_name);
   command
       ->add_option(
           "--workspace", options->workspace,
           "What the command may use, read-only or (default) also write; the current directory "
           "unless given")
-      ->type_name("DIR[:ro|:rw]");
-  command->add_option("--timeout", options->timeout, "End the command after this time, e.g. 30s")
+      ->type_name("DIR[:ro|:rw]")
+      ->check(check_workspace);
+  command
+      ->add_option(
+          "--timeout", options->timeout,
+          "End the command after this time, e.g. 30s, 5m, 1h; never later than the limit \"wall\"")
       ->type_name("DURATION")
       ->check(check_duration);
   command->callback([&invocation, options] {

@@ -82,8 +82,8 @@ std::string printable(std::string_view text) {
 }
 
 std::uint64_t parse_size(std::string_view text, std::string_view field) {
-  const std::string complaint = std::string(field) + ": \"" + printable(text) +
-                                "\" is not a size such as \"512M\" or \"8G\"";
+  const std::string complaint =
+      std::string(field) + ": \"" + printable(text) + "\" is not a size such as \"512M\" or \"8G\"";
   std::string_view rest = text;
   const std::uint64_t number = take_number(rest, complaint);
   int shift = 0;
@@ -104,8 +104,9 @@ std::uint64_t parse_size(std::string_view text, std::string_view field) {
 }
 
 std::chrono::milliseconds parse_duration(std::string_view text, std::string_view field) {
-  const std::string complaint = std::string(field) + ": \"" + printable(text) +
-                                "\" is not a duration such as \"30s\" or \"5m\"";
+  const std::string complaint =
+      std::string(field) + ": \"" + printable(text) +
+      "\" is not a duration such as \"30s\" or \"5m\" (units: ms, s, m, h, d)";
   std::string_view rest = text;
   const std::uint64_t number = take_number(rest, complaint);
   std::uint64_t unit = 0;
@@ -123,7 +124,9 @@ std::chrono::milliseconds parse_duration(std::string_view text, std::string_view
     throw UserError(complaint);
   }
   constexpr std::uint64_t kYear = 366ull * 86'400'000;
-  if (number > kYear / unit) throw UserError(complaint);
+  if (number > kYear / unit) {
+    throw UserError(std::string(field) + ": \"" + printable(text) + "\" is longer than 366d");
+  }
   return std::chrono::milliseconds(number * unit);
 }
 

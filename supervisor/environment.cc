@@ -47,6 +47,8 @@ CommandEnvironment build_environment(const EnvironmentInput& input, const Policy
       {"GIT_TEMPLATE_DIR", ""},
       // It stops its own process with ptrace(2), which a sandbox refuses, and fails without.
       {"LSAN_OPTIONS", "detect_leaks=0"}};
+  // It would try again for more than a minute, without a word.
+  if (!policy.network()) all["NPM_CONFIG_FETCH_RETRIES"] = "0";
   CommandEnvironment out;
   for (const auto& [name, value] : input.host) {
     // Terminal settings are the host's to say, though the base has them too.

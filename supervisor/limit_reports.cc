@@ -18,6 +18,18 @@ std::string times(std::uint64_t count) {
   return count == 1 ? "once" : std::to_string(count) + " times";
 }
 
+// Empty for one that is no number of the policy's.
+std::string words_of(const std::string& limit, const Limits& limits) {
+  if (limit == "memory") return size_in_words(limits.memory);
+  if (limit == "pids") return processes_in_words(limits.pids);
+  if (limit == "output") return size_in_words(limits.output);
+  if (limit == "wall") return duration_in_words(limits.wall);
+  if (limit == "file size") return size_in_words(limits.file_size);
+  if (limit == "tmp") return size_in_words(limits.tmp);
+  if (limit == "open files") return std::to_string(limits.open_files);
+  return {};
+}
+
 // `ended`: the call ended for this.
 std::string sentence(const sandbox::Refusal& hit, bool ended, const Limits& limits) {
   if (hit.target == "memory") {
@@ -62,8 +74,8 @@ std::string limits_message(const sandbox::Event& event, const Limits& limits) {
   return message;
 }
 
-void report_limits(const sandbox::Event& event, const Limits& limits, Json& payload,
-                   Json& notification) {
+void report_limits(const sandbox::Event& event, const Limits& limits, const std::string& command,
+                   Json& payload, Json& notification) {
   if (event.limits.empty()) return;
   Json& refused = payload["refused"];
   for (const sandbox::Refusal& hit : event.limits) {
@@ -72,7 +84,10 @@ void report_limits(const sandbox::Event& event, const Limits& limits, Json& payl
                        {"limit", hit.target},
                        {"count", hit.count},
                        {"first", rfc3339(first)}});
+    const std::string words = words_of(hit.target, limits);
+    if (!words.empty()) payload["limits"][hit.target] = words;
   }
+  payload["command"] = command;
   notification["message"] = limits_message(event, limits);
 }
 

@@ -29,6 +29,20 @@ Seat seat_of(const Call& call) {
           call.owner};
 }
 
+// For whoever reads of the outcome; the verdict has the whole of it.
+std::string in_short(const std::vector<std::string>& argv) {
+  constexpr std::size_t kMost = 120;
+  const bool line = argv.size() == 3 && argv[0] == "/bin/sh" && argv[1] == "-c";
+  std::string text;
+  for (std::size_t i = line ? 2 : 0; i < argv.size() && text.size() <= kMost; ++i) {
+    text += (text.empty() ? "" : " ") + argv[i];
+  }
+  if (text.size() <= kMost) return text;
+  std::size_t end = kMost;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end) + "…";
+}
+
 egress::Listen listen_of(const Call& call) {
   egress::Listen listen;
   listen.session = call.session;
@@ -50,7 +64,8 @@ struct Runner::Running {
   UniqueFd terminal_to_send;  // the client's
   bool networked = false;
   std::vector<std::string> dropped;
-  std::string cancelled;  // why we ended it, if we did
+  std::string command_line;  // in short
+  std::string cancelled;     // why we ended it, if we did
   bool announced = false;
   bool returned = false;
 };
@@ -75,6 +90,7 @@ void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
         {command.environment, command.environment, account_of(call->owner).name, token}, policy);
     const sandbox::Command image{std::move(command.argv), std::move(environment.variables),
                                  std::move(command.workdir), terminal};
+    running->command_line = in_short(image.argv);
     std::vector<int> numbers;
     for (const auto& fd : stdio) numbers.push_back(fd.get());
 
@@ -156,7 +172,7 @@ void Runner::on_returned(Running& running, const sandbox::Event& event) {
   add_unknown_refusals(payload, event.refused_unknown);
   const std::string reason = running.cancelled.empty() ? event.reason : running.cancelled;
   if (!reason.empty()) notification["reason"] = reason;
-  report_limits(event, running.call->policy.limits, payload, notification);
+  report_limits(event, running.call->policy.limits, running.command_line, payload, notification);
   finish(running, std::move(notification), "", reason, std::move(payload));
   running.call->state = CallState::kReturned;
   sandboxes_.returned(*running.sandbox);

@@ -136,7 +136,9 @@ std::string GitRules::replace_config(const Spot& lock, const Spot& config, int& 
     return "not by git";
   }
   const int at = config.directory.get();
-  if (!holds(made_, at)) return "not in a new repository";
+  if (!holds(made_, at)) {
+    return "the repository was there before this sandbox, so its settings stay as they are";
+  }
   if (::fstatat(at, kLock, &file, AT_SYMLINK_NOFOLLOW) != 0) {
     error = errno;
     return "no lock file";

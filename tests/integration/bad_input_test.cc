@@ -166,6 +166,27 @@ TEST_F(BadInput, AnEmptyCommandIsNone) {
   EXPECT_EQ(run({"/bin/sh", "-c", ""}).value("exit", -1), 0) << "a script may be empty";
 }
 
+TEST_F(BadInput, OnTheCommandLineIsWrongUsageInPlainWords) {
+  const std::string long_name(201, 'k');
+  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
+      {{"run", "--", ""}, "empty"},
+      {{"run", "--timeout", "0s", "--", "true"}, "no time"},
+      {{"run", "--timeout", "99999999d", "--", "true"}, "longer than 366d"},
+      {{"run", "--timeout", "1y", "--", "true"}, "units: ms, s, m, h, d"},
+      {{"run", "--workspace", ".:rx", "--", "true"}, "\":ro\" or \":rw\""},
+      {{"run", "--workspace", "", "--", "true"}, "empty"},
+      {{"run", "--session", "", "--", "true"}, "empty"},
+      {{"run", "--session", long_name, "--", "true"}, "longer than 200 bytes"},
+      {{"run", "--skill", "", "--", "true"}, "empty"},
+      {{"audit", "--since", "1y"}, "units: ms, s, m, h, d"},
+      {{"audit", "--once"}, "--blocked"}};
+  for (const auto& [arguments, words] : wrong) {
+    const Output output = instance_.sc(arguments);
+    EXPECT_EQ(output.status, 2) << output.err;
+    EXPECT_THAT(output.err, HasSubstr(words));
+  }
+}
+
 TEST_F(BadInput, ACommandWithNulIsRefused) {
   instance_.start();
   EXPECT_THAT(text(run({"/bin/echo", std::string("a\0b", 3)}), "error"), HasSubstr("NUL"));

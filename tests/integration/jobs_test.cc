@@ -8,7 +8,6 @@
 namespace sharkcage::testing {
 namespace {
 
-constexpr const char* kCtrlC = "\x03";
 constexpr const char* kCtrlD = "\x04";
 constexpr const char* kCtrlZ = "\x1a";
 
@@ -33,8 +32,6 @@ TEST_F(Jobs, CtrlZStopsTheWholeCall) {
   shell.type("fg\n");
   shell.type("a line\n");
   shell.wait_for("got a line");
-  shell.type("exit\n");
-  shell.finish();
 }
 
 TEST_F(Jobs, AStoppedCallGoesOnInTheBackground) {
@@ -52,8 +49,6 @@ TEST_F(Jobs, AStoppedCallGoesOnInTheBackground) {
   shell.type("fg\n");
   shell.type("a line\n");
   shell.wait_for("got a line");
-  shell.type("exit\n");
-  shell.finish();
 }
 
 TEST_F(Jobs, StartInTheBackground) {
@@ -66,8 +61,6 @@ TEST_F(Jobs, StartInTheBackground) {
   shell.type("fg\n");
   shell.type("a line\n");
   shell.wait_for("got a line");
-  shell.type("exit\n");
-  shell.finish();
 }
 
 TEST_F(Jobs, AStoppedOneCanBeKilled) {
@@ -79,24 +72,22 @@ TEST_F(Jobs, AStoppedOneCanBeKilled) {
   shell.type("kill %1 %2\n");
   shell.wait_for("Exit 143");
   shell.wait_for("Exit 143");
-  shell.type("exit\n");
-  EXPECT_EQ(shell.finish(), 0) << shell.shown();
 }
 
 // Not a terminal of its own, but started from one.
 TEST_F(Jobs, CtrlZStopsACallInAPipeline) {
   Screen shell(instance_);
-  shell.type("sc run -- bash -c 'echo up\"\"on; while :; do date +%N > time; done' | cat\n");
+  shell.type(
+      "sc run -- bash -c 'echo up\"\"on; for ((i = 0;; ++i)); do echo $i > n; mv n time; done' | "
+      "cat\n");
   shell.wait_for("upon");
   shell.type(kCtrlZ);
   shell.wait_for("Stopped");
-  shell.type(
-      "cat time; sleep 0.3; [ \"$(cat time)\" = \"$(sleep 0.3; cat time)\" ] && echo st\"\"ill; "
-      "fg\n");
+  shell.type("[ \"$(cat time)\" = \"$(sleep 0.3; cat time)\" ] && echo st\"\"ill; bg\n");
   shell.wait_for("still");
-  shell.type(kCtrlC);
-  shell.type("exit\n");
-  shell.finish();
+  shell.type(
+      "until [ \"$(cat time)\" != \"$(sleep 0.1; cat time)\" ]; do :; done; echo go\"\"es\n");
+  shell.wait_for("goes");
 }
 
 TEST_F(Jobs, TheKeysOfTheShellAreNotReadFromTheBackground) {
@@ -111,8 +102,6 @@ TEST_F(Jobs, TheKeysOfTheShellAreNotReadFromTheBackground) {
   shell.type("cat out; echo th\"\"at was all\n");
   shell.wait_for("for the command");
   shell.wait_for("that was all");
-  shell.type("exit\n");
-  shell.finish();
 }
 
 // It is no more hung up on than under a shell, and nothing that it writes makes it wait.

@@ -136,6 +136,30 @@ TEST(AuditView, ShowsALineForEachRefusal) {
   EXPECT_EQ(blocked_lines(verdict, view), std::vector<std::string>{audit_line(verdict, view)});
 }
 
+TEST(AuditView, ALimitIsNamedWithItsSizeAndItsCommand) {
+  const Json payload = {{"refused", {{{"operation", "limit"}, {"limit", "wall"}}}},
+                        {"limits", {{"wall", "1 second"}}},
+                        {"command", "sleep 5"}};
+  const auto lines = blocked_lines(record("outcome", "", payload), {});
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_TRUE(lines[0].ends_with("hit the time limit of 1 second (sleep 5)")) << lines[0];
+}
+
+TEST(AuditView, AccessesArePicked) {
+  const Json refused = {{{"operation", "read"}, {"path", "/a"}},
+                        {{"operation", "list"}, {"path", "/b"}}};
+  View view;
+  view.matches = [](const Json& refusal) { return refusal.at("path") == "/b"; };
+  auto lines = blocked_lines(record("outcome", "", {{"refused", refused}}), view);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_TRUE(lines[0].ends_with("tried to list /b")) << lines[0];
+  EXPECT_TRUE(blocked_lines(record("verdict", "block", {{"argv", {"ls"}}}, "no"), view).empty());
+  view.matches = {};
+  view.wanted = [](const std::string& sentence) { return sentence.find("/a") != sentence.npos; };
+  lines = blocked_lines(record("outcome", "", {{"refused", refused}}), view);
+  ASSERT_EQ(lines.size(), 1u);
+}
+
 TEST(AuditView, ARefusedPathCannotCommandTheTerminalNorFakeALine) {
   const std::string path = "/w/\x1b[2J\n   #13  block \xe2\x80\xae\x7f" + std::string(100'000, 'x');
   for (const char* member : {"path", "address", "call", "limit", "program", "to"}) {

@@ -55,6 +55,7 @@ TEST(Environment, AnApprovedLoopbackAddressIsBehindTheProxy) {
 TEST(Environment, WithoutANetworkThereIsNoProxy) {
   const auto built = build_environment({}, policy());
   for (const auto& variable : built.variables) EXPECT_THAT(variable, Not(HasSubstr("PROXY")));
+  EXPECT_THAT(built.variables, Contains("NPM_CONFIG_FETCH_RETRIES=0"));
 }
 
 TEST(Environment, OnlyApprovedVariablesCome) {
