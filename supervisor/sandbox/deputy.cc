@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -76,7 +77,7 @@ class Deputy {
     if (!own) throw_errno("open", "the lock of names");
     names_lock_.reset();
     lock_.emplace(std::move(own));
-    view_.emplace(self_.get(), rules_.names, *lock_);
+    view_.emplace(self_.get(), *lock_);
     files_.emplace(rules_, *view_, listener_, recorder_);
     watched_.emplace(*view_, recorder_);
     sockets_.emplace(rules_, *view_, listener_, recorder_);
@@ -89,6 +90,16 @@ class Deputy {
     if (::setns(namespaces_.mount.get(), CLONE_NEWNS) != 0) throw_errno("setns", "mount");
     namespaces_ = {};
     if (become_sandbox_user(plan_) != 0) throw_errno("setresuid");
+    leave_out_private_places();
+  }
+
+  // The sandbox's own file systems, in which no other deputy has anything to do.
+  void leave_out_private_places() {
+    for (const std::string& place : {std::string("/tmp"), std::string("/dev"), rules_.home}) {
+      struct stat status {};
+      if (place.empty() || ::stat(place.c_str(), &status) != 0) continue;
+      if (!rules_.shared_devices.contains(status.st_dev)) lock_->leave_out(status.st_dev);
+    }
   }
 
   // CAP_SYS_PTRACE of the sandbox's user namespace, to look at its processes. No Landlock: a domain

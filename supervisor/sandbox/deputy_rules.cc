@@ -49,6 +49,7 @@ DeputyRules::DeputyRules(const Spec& spec, const Plan& plan)
   if (!spec.policy.home.empty()) writable.push_back(spec.policy.home);
   for (const JudgedPath& path : spec.paths) {
     shown.push_back(path.target);
+    shared_devices.insert(path.device);
     if (path.access == Access::kReadOnly) read_only.push_back(path.target);
     if (path.socket) sockets.push_back(path.target);
   }

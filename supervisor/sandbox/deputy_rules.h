@@ -1,6 +1,9 @@
 // What the deputy of a sandbox knows of its policy.
 #pragma once
 
+#include <sys/types.h>
+
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +23,7 @@ struct DeputyRules {
   std::vector<std::string> shown;      // what is not there is not there outside either
   std::string home;                    // private
   std::vector<std::string> hidden;     // masked paths inside a grant
+  std::set<dev_t> shared_devices;      // what is granted is on these, or on mounts below
   std::vector<std::string> sockets;    // Unix sockets of the host that were granted
   bool second_layer = true;            // writing is checked by path, beside the mounts
   bool judge_names = true;

@@ -52,6 +52,7 @@ void NamesLock::Turn::end() {
 int NamesLock::take(int directory, Turn& turn) {
   struct stat status {};
   if (::fstat(directory, &status) != 0) return errno;
+  if (own_.contains(status.st_dev)) return 0;
   Place& place = place_of(directory, status.st_dev);
   for (int tries = 0; place.turns == 0 && !set(place, F_WRLCK); ++tries) {
     if (errno != EAGAIN && errno != EACCES) return errno;

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "common/fd.h"
@@ -50,6 +51,9 @@ class NamesLock {
     Place* place_ = nullptr;
   };
 
+  // What is on this device is nobody else's: no turn is needed there.
+  void leave_out(dev_t device) { own_.insert(device); }
+
   // For the file system that `directory` is on; several at once, too. 0; EAGAIN while another
   // deputy has it; EBUSY when one has had it for so long that it must hang.
   int take(int directory, Turn& turn);
@@ -59,6 +63,7 @@ class NamesLock {
   bool set(const Place& place, short kind) const;
 
   UniqueFd file_;
+  std::set<dev_t> own_;
   std::map<dev_t, Place*> places_;
   std::map<off_t, Place> bytes_;
 };

@@ -119,19 +119,20 @@ Found PathView::find(const Task& task, const GivenPath& path, bool follow) const
 }
 
 Spot PathView::look(const GivenPath& path) const {
+  return spot_of(path, false);
+}
+
+Spot PathView::spot(const GivenPath& path) const {
+  return spot_of(path, true);
+}
+
+Spot PathView::spot_of(const GivenPath& path, bool in_turn) const {
   const Split parts = split(path.text);
   Spot spot;
   spot.last = parts.last + parts.slashes;
   spot.directory.reset(open_path(path.at(), parts.directory, O_DIRECTORY));
   if (!spot.directory) spot.error = errno;
-  if (spot.error != 0 || parts.last == "." || parts.last == "..") return spot;
-  name(spot, parts.last);
-  return spot;
-}
-
-Spot PathView::spot(const GivenPath& path) const {
-  Spot spot = look(path);
-  take_turn(spot);
+  if (spot.error == 0 && parts.last != "." && parts.last != "..") name(spot, parts.last, in_turn);
   return spot;
 }
 
@@ -139,23 +140,19 @@ Spot PathView::spot(UniqueFd directory, std::string last) const {
   Spot spot;
   spot.directory = std::move(directory);
   spot.last = std::move(last);
-  name(spot, spot.last);
-  take_turn(spot);
+  name(spot, spot.last, true);
   return spot;
 }
 
-void PathView::name(Spot& spot, const std::string& last) const {
+// What the directory is called is asked in the turn, before which it may have been called
+// otherwise.
+void PathView::name(Spot& spot, const std::string& last, bool in_turn) const {
+  if (in_turn) spot.error = lock_.take(spot.directory.get(), spot.turn);
+  if (spot.error != 0) return;
   const std::string directory = real_path(spot.directory.get());
   // A path that cannot be told cannot be judged.
   if (directory.empty()) spot.error = ENAMETOOLONG;
   if (spot.error == 0) spot.real = joined(directory, last);
-}
-
-// What the directory was called before the turn may no longer be so.
-void PathView::take_turn(Spot& spot) const {
-  if (spot.error != 0 || !names_.granted(spot.real)) return;
-  spot.error = lock_.take(spot.directory.get(), spot.turn);
-  if (spot.error == 0) name(spot, spot.real.substr(spot.real.rfind('/') + 1));
 }
 
 std::string PathView::real_path(int fd) const {

@@ -9,7 +9,6 @@
 #include <string>
 
 #include "common/fd.h"
-#include "supervisor/sandbox/names.h"
 #include "supervisor/sandbox/names_lock.h"
 #include "supervisor/sandbox/task.h"
 
@@ -44,9 +43,8 @@ struct Spot {
 
 class PathView {
  public:
-  // `self`: /proc/self/fd of this process. `names`: what of the paths is shared.
-  PathView(int self, const ProtectedNames& names, NamesLock& lock)
-      : self_(self), names_(names), lock_(lock) {}
+  // `self`: /proc/self/fd of this process.
+  PathView(int self, NamesLock& lock) : self_(self), lock_(lock) {}
 
   // Copies the path at `address`, which starts from `dirfd`.
   GivenPath given(const Task& task, int dirfd, std::uint64_t address) const;
@@ -72,11 +70,10 @@ class PathView {
   std::string meant(const GivenPath& path) const;
 
  private:
-  void name(Spot& spot, const std::string& last) const;
-  void take_turn(Spot& spot) const;
+  Spot spot_of(const GivenPath& path, bool in_turn) const;
+  void name(Spot& spot, const std::string& last, bool in_turn) const;
 
   int self_;
-  const ProtectedNames& names_;
   NamesLock& lock_;
 };
 

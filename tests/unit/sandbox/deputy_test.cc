@@ -99,7 +99,8 @@ std::string line_of(pid_t pid, const std::string& name) {
 // Who takes it over has no new sockets, processes or programs.
 TEST_P(Deputy, HasAFilterOfItsOwn) {
   Launcher launcher = own_launcher();
-  Call call(launcher, spec({"/bin/sh", "-c", "echo up; sleep 1000"}));
+  // It has answered by then.
+  Call call(launcher, spec({"/bin/sh", "-c", ": > file; echo up; sleep 1000"}));
   call.start();
   call.wait_for_output("up");
   int deputies = 0;
