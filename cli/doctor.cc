@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -152,7 +153,7 @@ int doctor(const Invocation& invocation) {
   }
   const bool colours = colours_on(STDOUT_FILENO);
   Table table;
-  std::string remedies;
+  std::vector<std::pair<std::string, std::string>> remedies;  // checks, what helps them
   for (const Check& check : checks) {
     const Colour colour = check.ok         ? Colour::kGreen
                           : check.required ? Colour::kRed
@@ -164,10 +165,21 @@ int doctor(const Invocation& invocation) {
                check.name,
                check.detail});
     if (!check.ok && !check.remedy.empty()) {
-      remedies += "  " + Cell(check.name + ": " + check.remedy).painted(colours) + '\n';
+      const auto same = std::find_if(remedies.begin(), remedies.end(), [&](const auto& known) {
+        return known.second == check.remedy;
+      });
+      if (same == remedies.end()) {
+        remedies.emplace_back(check.name, check.remedy);
+      } else {
+        same->first += ", " + check.name;
+      }
     }
   }
-  print(table.text(colours) + (remedies.empty() ? "" : "\nWhat to do:\n" + remedies));
+  std::string text = table.text(colours) + (remedies.empty() ? "" : "\nWhat to do:\n");
+  for (const auto& [names, remedy] : remedies) {
+    text += "  " + Cell(names + ": " + remedy).painted(colours) + '\n';
+  }
+  print(text);
   return passed ? kDone : kFailed;
 }
 
