@@ -32,8 +32,8 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-// The most descriptors that one message carries here (stdin, stdout, stderr and a spare).
-inline constexpr std::size_t kMaxPassedFds = 4;
+// The most descriptors that one message carries here (a command's image, its gate, stdin, stdout, stderr).
+inline constexpr std::size_t kMaxPassedFds = 5;
 
 // A connected pair, close-on-exec. `type` is SOCK_STREAM or SOCK_SEQPACKET. Throws system_error.
 std::pair<UniqueFd, UniqueFd> make_socketpair(int type);

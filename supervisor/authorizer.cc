@@ -386,7 +386,8 @@ asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::strin
   co_return Json{{"verdict", "block"}, {"reason", verdict.reason}};
 }
 
-asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_run(RunCall run) {
+asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_run(RunCall run,
+                                                                 Meanwhile meanwhile) {
   Session session;
   session.key = run.session.empty() ? kCliSession : run.session;
   session.owner = run.owner;
@@ -434,7 +435,9 @@ asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_run(RunCall run) {
   if (!verdict.request.empty()) record.payload["request"] = verdict.request;
   const bool allowed = verdict.kind == VerdictKind::kAllow;
   if (!allowed) calls_.forget(*judged);
-  co_await journal_.write(std::move(record));
+  std::function<void()> prepare;
+  if (allowed) prepare = [&] { meanwhile(judged); };
+  co_await journal_.write(std::move(record), std::move(prepare));
   if (!allowed) {
     Json data = Json::object();
     if (!verdict.request.empty()) data["request"] = verdict.request;

@@ -72,8 +72,11 @@ class Authorizer {
   // this returns, and that is durable. Throws MethodError, JournalError.
   asio::awaitable<Json> resolve(std::shared_ptr<Call> call, std::string decision);
 
-  // A call for `sc run`. Throws MethodError with kBlocked when it is not allowed.
-  asio::awaitable<std::shared_ptr<Call>> authorize_run(RunCall run);
+  // A call for `sc run`, and what to do with one that is allowed while its verdict is written: it
+  // must not throw, nor execute anything. Throws MethodError with kBlocked when it is not allowed,
+  // JournalError.
+  using Meanwhile = std::function<void(const std::shared_ptr<Call>&)>;
+  asio::awaitable<std::shared_ptr<Call>> authorize_run(RunCall run, Meanwhile meanwhile);
 
   // A call for one of the host's own file operations, as the baseline. Throws MethodError.
   asio::awaitable<std::shared_ptr<Call>> authorize_bridge(const Session& session,

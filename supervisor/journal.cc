@@ -30,14 +30,15 @@ void Journal::append(audit::Record record,
     });
   };
   try {
-    log_.append(std::move(record), [finish](std::exception_ptr error, const audit::Committed& place) {
-      try {
-        if (error) std::rethrow_exception(error);
-        finish({}, place);
-      } catch (const std::exception& problem) {
-        finish(problem.what(), {});
-      }
-    });
+    log_.append(std::move(record),
+                [finish](std::exception_ptr error, const audit::Committed& place) {
+                  try {
+                    if (error) std::rethrow_exception(error);
+                    finish({}, place);
+                  } catch (const std::exception& problem) {
+                    finish(problem.what(), {});
+                  }
+                });
   } catch (const audit::LogError& error) {
     finish(error.what(), {});
   }
@@ -50,14 +51,16 @@ void Journal::fail(const std::string& why) {
   failed_(why);
 }
 
-asio::awaitable<audit::Committed> Journal::write(audit::Record record) {
+asio::awaitable<audit::Committed> Journal::write(audit::Record record,
+                                                 std::function<void()> meanwhile) {
   auto [error, place] = co_await asio::async_initiate<decltype(asio::use_awaitable),
                                                       void(std::string, audit::Committed)>(
-      [this](auto handler, audit::Record to_write) {
+      [this, &meanwhile](auto handler, audit::Record to_write) {
         auto shared = std::make_shared<decltype(handler)>(std::move(handler));
         append(std::move(to_write), [shared](std::string why, audit::Committed where) {
           (std::move(*shared))(std::move(why), std::move(where));
         });
+        if (meanwhile) meanwhile();
       },
       asio::use_awaitable, std::move(record));
   if (!error.empty()) throw JournalError(error);

@@ -23,8 +23,10 @@ class Journal {
   // `failed` is called once, on the loop, when the log stops taking records.
   Journal(asio::io_context& context, audit::Log& log, std::function<void(std::string)> failed);
 
-  // Resumes when the record is durable. Throws JournalError.
-  asio::awaitable<audit::Committed> write(audit::Record record);
+  // Resumes when the record is durable. `meanwhile` is called once the log has the record; it must
+  // not throw. Throws JournalError.
+  asio::awaitable<audit::Committed> write(audit::Record record,
+                                          std::function<void()> meanwhile = {});
 
   // Appends without waiting; a failure reaches `failed`.
   void note(audit::Record record);

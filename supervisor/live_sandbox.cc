@@ -34,14 +34,27 @@ asio::awaitable<void> LiveSandbox::attend(std::function<void()> ended) {
   ended();
 }
 
-std::uint64_t LiveSandbox::run(const sandbox::Command& command, std::chrono::milliseconds wall,
-                               bool last, std::span<const int> stdio, Handler handler) {
+std::uint64_t LiveSandbox::stage(const sandbox::Command& command, std::chrono::milliseconds wall,
+                                 bool last, std::span<const int> stdio, Handler handler) {
   const std::uint64_t number = last_command_ + 1;
-  sandbox::order_run(control_.native_handle(), {number, last, wall}, command, stdio);
+  UniqueFd gate =
+      sandbox::order_run(control_.native_handle(), {number, last, wall}, command, stdio);
   last_command_ = number;
   ++running_;
-  handlers_[number] = {std::move(handler)};
+  handlers_[number] = {std::move(handler), std::move(gate)};
   return number;
+}
+
+void LiveSandbox::go(std::uint64_t command) {
+  const auto found = handlers_.find(command);
+  if (found != handlers_.end()) sandbox::open_gate(std::move(found->second.gate));
+}
+
+void LiveSandbox::drop(std::uint64_t command) {
+  const auto found = handlers_.find(command);
+  if (found == handlers_.end()) return;
+  returned(found->second);
+  handlers_.erase(found);
 }
 
 bool LiveSandbox::signal(std::uint64_t command, int number) {
@@ -112,7 +125,9 @@ void LiveSandbox::on_command_event(sandbox::Event event) {
   using Kind = sandbox::Event::Kind;
   const Kind kind = event.kind;
   if (kind == Kind::kReturned || kind == Kind::kFailed) returned(found->second);
-  if (kind != Kind::kOver && kind != Kind::kFailed) return found->second.handler(std::move(event));
+  if (kind != Kind::kOver && kind != Kind::kFailed && !event.over) {
+    return found->second.handler(std::move(event));
+  }
   const Handler handler = std::move(found->second.handler);
   handlers_.erase(found);
   handler(std::move(event));

@@ -33,10 +33,14 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   // `ended`.
   asio::awaitable<void> attend(std::function<void()> ended);
 
-  // Starts a command; returns its number. `last`: the sandbox ends with it. Throws UserError for a
-  // command that cannot be executed anywhere, std::system_error.
-  std::uint64_t run(const sandbox::Command& command, std::chrono::milliseconds wall, bool last,
-                    std::span<const int> stdio, Handler handler);
+  // Makes a command ready; returns its number. `last`: the sandbox ends with it. Throws UserError
+  // for a command that cannot be executed anywhere, std::system_error.
+  std::uint64_t stage(const sandbox::Command& command, std::chrono::milliseconds wall, bool last,
+                      std::span<const int> stdio, Handler handler);
+  // Executes it. Nothing happens when it is gone.
+  void go(std::uint64_t command);
+  // It is not executed after all, and its handler hears nothing more.
+  void drop(std::uint64_t command);
   bool signal(std::uint64_t command, int number);
   // Ends the command and whatever comes from it; the sandbox with it if that is the only way.
   bool foreground(std::uint64_t command, bool on);
@@ -59,6 +63,7 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
  private:
   struct Entry {
     Handler handler;
+    UniqueFd gate;  // until it is opened
     bool returned = false;
   };
   void on_event(sandbox::Event event);

@@ -12,6 +12,7 @@
 #include "supervisor/environment.h"
 #include "supervisor/judge.h"
 #include "supervisor/params.h"
+#include "supervisor/shell_line.h"
 #include "supervisor/supervisor.h"
 
 namespace sharkcage {
@@ -353,6 +354,7 @@ asio::awaitable<Json> Supervisor::exec_prepare(MethodCall request) {
   PreparedCommand command;
   command.owner = owner;
   command.argv = argv_of(params);
+  if (params.has("command")) command.words = words_without_shell(command.argv.back());
   command.environment = params.environment("env");
   command.workdir = normal_path(params.text_or("workdir", session->workspace), session->workspace);
   command.terminal = params.flag("terminal");
@@ -386,25 +388,15 @@ asio::awaitable<Json> Supervisor::exec_prepare(MethodCall request) {
                  {"expires_ms", std::chrono::milliseconds(kTicketLife).count()}};
 }
 
-// Starts an allowed command. Where that fails nothing runs, the log says why, and the call is over.
-asio::awaitable<void> Supervisor::start(std::shared_ptr<Call> call, PreparedCommand command,
-                                        MethodCall request,
-                                        std::optional<sandbox::Terminal> terminal) {
-  std::optional<MethodError> failure;
-  try {
-    runner_.start(call, std::move(command), request.connection, std::move(request.fds),
-                  terminal.value_or(sandbox::Terminal{}));
-  } catch (const MethodError& error) {
-    failure = error;
-  }
-  if (!failure) co_return;
+// An allowed command that could not be made ready: nothing runs, the log says why, the call is over.
+asio::awaitable<void> Supervisor::not_started(std::shared_ptr<Call> call, MethodError failure) {
   audit::Record record = call->record("outcome");
   record.decision = "block";
-  record.reason = failure->what();
+  record.reason = failure.what();
   record.policy = call->policy_digest;
   calls_.forget(*call);
   co_await journal_.write(std::move(record));
-  throw *failure;
+  throw failure;
 }
 
 asio::awaitable<Json> Supervisor::exec_open(MethodCall request) {
@@ -430,7 +422,16 @@ asio::awaitable<Json> Supervisor::exec_open(MethodCall request) {
     throw MethodError(rpc::kBlocked, refusal);
   }
   if (stopping_) throw MethodError(rpc::kUnavailable, "The supervisor is stopping");
-  co_await start(call, std::move(command), std::move(request), terminal);
+  if (command.words) command.argv = std::move(*command.words);
+  std::optional<MethodError> failure;
+  try {
+    runner_.stage(call, std::move(command), request.connection, std::move(request.fds),
+                  terminal.value_or(sandbox::Terminal{}));
+    runner_.go(call->id);  // its verdict was durable when the host got it
+  } catch (const MethodError& error) {
+    failure = error;
+  }
+  if (failure) co_await not_started(call, *failure);
   co_return Json{{"call", call->id}};
 }
 
@@ -460,20 +461,41 @@ asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
   auto environment = params.environment("env");
   if (stopping_) throw MethodError(rpc::kUnavailable, "The supervisor is stopping");
 
-  const auto call = co_await authorizer_.authorize_run(std::move(run));
-  // A person's shell holds more than a command should see: only what was approved goes in.
-  const auto& approved = call->policy.environment;
-  std::erase_if(environment, [&](const auto& variable) {
-    return !describes_terminal(variable.first) &&
-           std::find(approved.begin(), approved.end(), variable.first) == approved.end();
-  });
-  command.environment = std::move(environment);
+  std::shared_ptr<Call> staged;
+  std::optional<MethodError> failure;
+  const auto stage = [&](const std::shared_ptr<Call>& call) {
+    // A person's shell holds more than a command should see: only what was approved goes in.
+    const auto& approved = call->policy.environment;
+    std::erase_if(environment, [&](const auto& variable) {
+      return !describes_terminal(variable.first) &&
+             std::find(approved.begin(), approved.end(), variable.first) == approved.end();
+    });
+    command.environment = std::move(environment);
+    try {
+      runner_.stage(call, std::move(command), request.connection, std::move(request.fds),
+                    terminal.value_or(sandbox::Terminal{}));
+      staged = call;
+    } catch (const MethodError& error) {
+      failure = error;
+    }
+  };
+  std::shared_ptr<Call> call;
+  try {
+    call = co_await authorizer_.authorize_run(std::move(run), stage);
+  } catch (...) {
+    if (staged) runner_.drop(staged->id);
+    throw;
+  }
   // What may have happened while the verdict was written.
-  const bool wanted = request.connection->open() && !stopping_;
-  if (!wanted) calls_.forget(*call);
-  if (!wanted) throw MethodError(rpc::kUnavailable, "The client is gone, or the supervisor stops");
-  if (!calls_.holds(*call)) throw MethodError(rpc::kBlocked, "The approval was revoked meanwhile");
-  co_await start(call, std::move(command), std::move(request), terminal);
+  if (!request.connection->open() || stopping_) {
+    failure.emplace(rpc::kUnavailable, "The client is gone, or the supervisor stops");
+  } else if (!calls_.holds(*call)) {
+    failure.emplace(rpc::kBlocked, "The approval was revoked meanwhile");
+  } else if (!failure && !runner_.go(call->id)) {
+    failure.emplace(rpc::kUnavailable, "The call was cancelled before it began");
+  }
+  if (failure) runner_.drop(call->id);
+  if (failure) co_await not_started(call, *failure);
   co_return Json{{"call", call->id}, {"skill", call->skill}, {"policy", call->policy_digest}};
 }
 

@@ -66,6 +66,9 @@ struct Runner::Running {
   std::vector<std::string> dropped;
   std::string command_line;  // in short
   std::string cancelled;     // why we ended it, if we did
+  bool terminal_wanted = false;
+  bool going = false;                 // else it waits for its verdict
+  std::vector<sandbox::Event> early;  // what came before
   bool announced = false;
   bool returned = false;
 };
@@ -73,7 +76,7 @@ struct Runner::Running {
 Runner::Runner(Sandboxes& sandboxes, Journal& journal, Calls& calls)
     : sandboxes_(sandboxes), journal_(journal), calls_(calls) {}
 
-void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
+void Runner::stage(std::shared_ptr<Call> call, PreparedCommand command,
                    const std::shared_ptr<Connection>& connection, std::vector<UniqueFd> stdio,
                    sandbox::Terminal terminal) {
   auto running = std::make_shared<Running>();
@@ -99,9 +102,10 @@ void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
     running->networked = policy.network();
     running->dropped = std::move(environment.dropped);
     if (running->networked) running->sandbox->admit(listen_of(*call), {call->id, token});
-    running->command = running->sandbox->run(
+    running->terminal_wanted = terminal.enabled;
+    running->command = running->sandbox->stage(
         image, policy.limits.wall, !taken.warm, numbers,
-        [this, running](sandbox::Event event) { on_event(*running, std::move(event)); });
+        [this, running](sandbox::Event event) { hear(*running, std::move(event)); });
   } catch (const MethodError&) {
     throw;
   } catch (const UserError& error) {
@@ -112,18 +116,50 @@ void Runner::start(std::shared_ptr<Call> call, PreparedCommand command,
     throw MethodError(rpc::kUnavailable,
                       std::string("The sandbox could not be started: ") + error.what());
   }
-  call->state = CallState::kRunning;
   running->call = std::move(call);
   running->connection = connection;
   running->connection_id = connection->id;
   running_[running->call->id] = running;
 }
 
-// The call's command could not be started in the sandbox that was taken for it.
+bool Runner::go(const std::string& call) {
+  const auto found = running_.find(call);
+  if (found == running_.end()) return false;
+  const std::shared_ptr<Running> running = found->second;
+  if (!running->cancelled.empty()) {
+    drop(call);
+    return false;
+  }
+  running->going = true;
+  running->call->state = CallState::kRunning;
+  running->sandbox->go(running->command);
+  if (!running->terminal_wanted) announce(*running);
+  for (sandbox::Event& event : std::exchange(running->early, {})) {
+    on_event(*running, std::move(event));
+  }
+  return true;
+}
+
+void Runner::drop(const std::string& call) {
+  const auto found = running_.find(call);
+  if (found == running_.end() || found->second->going) return;
+  const std::shared_ptr<Running> running = found->second;
+  running_.erase(found);
+  running->sandbox->drop(running->command);
+  let_go(*running, *running->call);
+}
+
+// The call's command is not executed in the sandbox that was taken for it.
 void Runner::let_go(Running& running, const Call& call) {
   if (!running.sandbox) return;
   if (running.networked) running.sandbox->dismiss(call.id);
   sandboxes_.returned(*running.sandbox);
+}
+
+// The client learns of a call before it learns what came of it.
+void Runner::hear(Running& running, sandbox::Event event) {
+  if (running.going) return on_event(running, std::move(event));
+  running.early.push_back(std::move(event));
 }
 
 void Runner::on_event(Running& running, sandbox::Event event) {
@@ -133,8 +169,6 @@ void Runner::on_event(Running& running, sandbox::Event event) {
     case sandbox::Event::Kind::kTerminal:
       running.terminal.reset(::fcntl(event.terminal.get(), F_DUPFD_CLOEXEC, 3));
       running.terminal_to_send = std::move(event.terminal);
-      break;
-    case sandbox::Event::Kind::kStarted:
       announce(running);
       break;
     case sandbox::Event::Kind::kStopped:
@@ -145,6 +179,7 @@ void Runner::on_event(Running& running, sandbox::Event event) {
       break;
     case sandbox::Event::Kind::kReturned:
       on_returned(running, event);
+      if (event.over) on_over(running);
       break;
     case sandbox::Event::Kind::kFailed:
       on_failed(running, event);
@@ -248,6 +283,7 @@ bool Runner::cancel(const std::string& call, const std::string& reason) {
   const auto found = running_.find(call);
   if (found == running_.end()) return false;
   if (found->second->cancelled.empty()) found->second->cancelled = reason;
+  if (!found->second->going) return true;
   return found->second->sandbox->cancel(found->second->command, reason);
 }
 

@@ -19,12 +19,19 @@ class Runner {
  public:
   Runner(Sandboxes& sandboxes, Journal& journal, Calls& calls);
 
-  // Starts `command` for `call`, whose verdict is durable. Notifications go to `connection`, whose
-  // end ends a call that has not returned. Throws MethodError when nothing was started: descriptors
-  // that may not be passed, a path of the policy that is gone or may not be shown, no launcher.
-  void start(std::shared_ptr<Call> call, PreparedCommand command,
+  // Makes `command` ready for `call`, which is allowed, though its verdict need not be durable yet:
+  // everything but its execution. `go` or `drop` must follow. Notifications go to `connection`,
+  // whose end ends a call that has not returned. Throws MethodError when nothing is ready:
+  // descriptors that may not be passed, a path of the policy that is gone or may not be shown, no
+  // launcher.
+  void stage(std::shared_ptr<Call> call, PreparedCommand command,
              const std::shared_ptr<Connection>& connection, std::vector<UniqueFd> stdio,
              sandbox::Terminal terminal);
+  // The verdict is durable: executes it. False when somebody has cancelled it meanwhile; then it is
+  // dropped.
+  bool go(const std::string& call);
+  // It is not executed. Nothing happens if it was not staged.
+  void drop(const std::string& call);
 
   // False when no process of such a call is left.
   bool signal(const std::string& call, int number);
@@ -42,6 +49,7 @@ class Runner {
  private:
   struct Running;
   void let_go(Running& running, const Call& call);
+  void hear(Running& running, sandbox::Event event);
   void on_event(Running& running, sandbox::Event event);
   void on_returned(Running& running, const sandbox::Event& event);
   void on_failed(Running& running, const sandbox::Event& event);

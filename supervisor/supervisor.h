@@ -85,8 +85,7 @@ class Supervisor {
   std::shared_ptr<Call> prepared_call(const Json& params, uid_t owner);
   void check_against_verdict(const Call& call, const Json& params, const std::string& workdir) const;
   asio::awaitable<void> refuse(std::string kind, std::string tool, std::string reason, Json payload);
-  asio::awaitable<void> start(std::shared_ptr<Call> call, PreparedCommand command,
-                              MethodCall request, std::optional<sandbox::Terminal> terminal);
+  asio::awaitable<void> not_started(std::shared_ptr<Call> call, MethodError failure);
   Json skill_json(const Skill& skill);
   Skill known_skill(const std::string& name);
   void end_calls_of(const std::string& skill);

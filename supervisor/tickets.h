@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct PreparedCommand {
   std::string call;  // the call it belongs to
   uid_t owner = 0;   // only a peer of this uid may present it
   std::vector<std::string> argv;
+  // What is executed in its place where it is a line that needs no shell.
+  std::optional<std::vector<std::string>> words;
   std::map<std::string, std::string> environment;  // as the host gives it
   std::string workdir;
   bool terminal = false;

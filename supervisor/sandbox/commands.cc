@@ -69,16 +69,16 @@ bool Commands::run(const Json& order, std::vector<UniqueFd> fds) {
   Command command;
   command.id = order.value("id", std::uint64_t{0});
   command.last = order.value("last", false);
-  // The image, and stdio unless there is a terminal.
-  const bool complete = command.id != 0 && (fds.size() == 1 || fds.size() == 4);
+  const bool complete = command.id != 0 && (fds.size() == kStdinFd || fds.size() == kRunFds);
   if (!complete || full_ || (command.last && any_) || find(command.id) != nullptr) return false;
-  if (fds.size() == 4) {
-    if (InputRelay::is_needed(fds[1].get())) {
-      command.input = std::make_unique<InputRelay>(std::move(fds[1]));
-      fds[1] = command.input->take_end();
+  if (fds.size() == kRunFds) {
+    if (InputRelay::is_needed(fds[kStdinFd].get())) {
+      command.input = std::make_unique<InputRelay>(std::move(fds[kStdinFd]));
+      fds[kStdinFd] = command.input->take_end();
     }
-    command.output = std::make_unique<OutputRelay>(std::move(fds[2]), std::move(fds[3]), output_);
-    std::tie(fds[2], fds[3]) = command.output->take_ends();
+    command.output = std::make_unique<OutputRelay>(std::move(fds[kStdoutFd]),
+                                                   std::move(fds[kStderrFd]), output_);
+    std::tie(fds[kStdoutFd], fds[kStderrFd]) = command.output->take_ends();
   }
   const std::chrono::milliseconds wall(order.value("wall_ms", std::int64_t{0}));
   command.mark = watch_->mark();
@@ -283,22 +283,20 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
       break;
     case InitReport::kStarted:
       command.session = report.session;
-      hooks_.tell({{"event", "started"}, {"id", command.id}, {"pid", report.value}}, {});
       break;
     case InitReport::kStopped:
       hooks_.tell({{"event", "stopped"}, {"id", command.id}, {"signal", report.value}}, {});
       break;
     case InitReport::kReturned:
+      if (report.over) note_over(command);
       note_returned(command, report);
       break;
     case InitReport::kFailed:
       tell_failed(command, report);
       break;
     case InitReport::kOver:
-      command.over = true;
-      if (command.output) command.output->note_end();
-      if (waiting_.size() < kMaxWaiting) waiting_.push_back(std::move(command.channel));
-      if (!command.outcome.is_null()) break;  // "over" follows it
+      note_over(command);
+      if (!command.outcome.is_null()) break;  // what is told of its return says it
       command.deadline = Clock::time_point::max();
       hooks_.tell({{"event", "over"}, {"id", command.id}}, {});
       break;
@@ -306,6 +304,16 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
     case InitReport::kFiltered:
     case InitReport::kReady:
       break;
+  }
+}
+
+void Commands::note_over(Command& command) {
+  command.over = true;
+  if (command.output) command.output->note_end();
+  if (waiting_.size() < kMaxWaiting) {
+    waiting_.push_back(std::move(command.channel));
+  } else {
+    command.channel.reset();
   }
 }
 
@@ -348,13 +356,13 @@ void Commands::note_returned(Command& command, const InitReport& report) {
 
 void Commands::tell_returned(Command& command) {
   const bool unknown = command.outcome.contains("refused_unknown");
+  command.outcome["over"] = command.over;
   // Before the client can hear of it and go.
   if (command.output) command.output->let_go();
   hooks_.tell(std::exchange(command.outcome, nullptr), command.refusals);
   command.refusals.clear();
   // What does not answer would hold up every later command as well.
   if (unknown && !closed_) hooks_.end_sandbox("its attendant does not answer");
-  if (command.over) hooks_.tell({{"event", "over"}, {"id", command.id}}, {});
   // The time limit is the command's. What it left behind lives as long as the sandbox.
   if (!command.ending || command.over) command.deadline = Clock::time_point::max();
 }

@@ -105,6 +105,7 @@ class Commands {
   bool hear(Command& command);
   void on_report(Command& command, InitReport& report, const std::vector<UniqueFd>& fds);
   std::vector<UniqueFd> collect_refused(Command& command, Json& event);
+  void note_over(Command& command);
   void note_returned(Command& command, const InitReport& report);
   void tell_returned(Command& command);
   void keep_output(Command& command);

@@ -12,7 +12,7 @@ struct InitOrder {
   enum Kind : std::uint32_t {
     kBegin,   // to PID 1: the id maps are written
     kKeep,    // to PID 1: make a keeper (`value` 1: be it); descriptor: its channel
-    kRun,     // to a keeper that has no command: start one; descriptors: see RunFd
+    kRun,     // to a keeper that has no command: make one ready; descriptors: see RunFd
     kSignal,  // to a keeper: send signal `value` to the command's process group
     kEnd,     // to a keeper: end every process that comes from the command
     kForeground,  // to a keeper: its command (`value` 1) or nobody (0) is in the terminal's foreground
@@ -21,8 +21,9 @@ struct InitOrder {
   std::int32_t value = 0;
 };
 
-// The descriptors of kRun. The three of stdio are absent with a terminal.
-enum RunFd : std::size_t { kImageFd, kStdinFd, kStdoutFd, kStderrFd, kRunFds };
+// The descriptors of kRun. The command is executed when a byte comes through the gate, and never
+// when the gate's other end is closed before. The three of stdio are absent with a terminal.
+enum RunFd : std::size_t { kImageFd, kGateFd, kStdinFd, kStdoutFd, kStderrFd, kRunFds };
 
 struct InitReport {
   enum Kind : std::uint32_t {
@@ -31,9 +32,9 @@ struct InitReport {
     kReady,     // of PID 1; descriptor: the listener, if any
     kFailed,    // of PID 1: `what` failed with `error` at `text`; of a keeper: no command runs
     kTerminal,  // descriptor: the master of the command's terminal
-    kStarted,   // the command was executed, as process `value` of session `session`
+    kStarted,   // process `value` of session `session` waits at the gate to execute the command
     kStopped,   // the command's leader was stopped by signal `value`; with a terminal alone
-    kReturned,  // the command ended with wait status `value`
+    kReturned,  // the command ended with wait status `value`; with `over` what kOver says as well
     kOver,      // no process of the command is left; its keeper takes another one
   };
   // Fixed, so that the monitor can tell what a failure means (remedies).
@@ -70,6 +71,7 @@ struct InitReport {
   std::uint64_t max_rss = 0;
   bool full = false;            // kReturned: a private directory in memory has no room left
   std::uint32_t processes = 0;  // kReturned, if the plan wants it: how many are left in the sandbox
+  bool over = false;
   char text[512] = {};
 };
 

@@ -108,7 +108,7 @@ void Keeper::take_command() {
   do {
     if (!receive_order(channel_, order, fds_, count)) ::_exit(1);
   } while (order.kind != InitOrder::kRun);
-  if (count <= kImageFd || !image_.map(fds_[kImageFd])) fail(InitReport::kCommand, "its image");
+  if (count <= kGateFd || !image_.map(fds_[kImageFd])) fail(InitReport::kCommand, "its image");
   ::close(fds_[kImageFd]);
   if (image_.terminal()) open_terminal();
   if (!image_.terminal() && count != kRunFds) {
@@ -164,6 +164,7 @@ void Keeper::start() {
   executed_ = true;
   leader_ = spawn();
   const int error = errno;
+  ::close(fds_[kGateFd]);
   for (std::size_t i = kStdinFd; i < kRunFds; ++i) {
     if (!image_.terminal()) ::close(fds_[i]);
   }
@@ -176,12 +177,6 @@ void Keeper::start() {
     fail(InitReport::kWorkdir, image_.workdir());
   }
   image_.unmap();
-  if (!executed_) return;
-  InitReport report;
-  report.kind = InitReport::kStarted;
-  report.value = leader_;
-  report.session = ::getsid(0);
-  tell(report);
 }
 
 // vfork: nothing of this process is copied, and its return tells that the command was executed, or
@@ -195,7 +190,12 @@ void Keeper::start() {
 void Keeper::become_command() {
   ::setpgid(0, 0);
   if (!image_.background()) take_foreground(::getpgrp());
-  if (!place(fds_ + kStdinFd)) {
+  InitReport report;
+  report.kind = InitReport::kStarted;
+  report.value = ::getpid();
+  report.session = ::getsid(0);
+  tell(report);
+  if (!pass_gate() || !place(fds_ + kStdinFd)) {
     executed_ = false;
     ::_exit(kNotExecutable);
   }
@@ -211,6 +211,16 @@ void Keeper::become_command() {
   const int status = execute();
   executed_ = false;
   ::_exit(status);
+}
+
+// The verdict may not be durable yet. What waits here is our own program: a socket cannot be opened
+// through /proc, so that no other process of the sandbox can pass anything to it either.
+bool Keeper::pass_gate() {
+  char go = 0;
+  ssize_t got;
+  do got = ::read(fds_[kGateFd], &go, 1);
+  while (got < 0 && errno == EINTR);
+  return got == 1;
 }
 
 // The search of execvp(3). Returns the exit status of a shell that could not execute it.
@@ -279,24 +289,27 @@ bool Keeper::obey() {
 
 // True when nothing is left.
 bool Keeper::reap() {
-  for (;;) {
+  InitReport report;
+  report.kind = InitReport::kOver;
+  pid_t pid = 0;
+  do {
     int status = 0;
     rusage usage{};
-    const pid_t pid = ::wait4(-1, &status, WNOHANG | WUNTRACED | __WALL, &usage);
-    if (pid == 0) return false;
-    if (pid < 0) break;
-    if (pid != leader_) continue;
+    pid = ::wait4(-1, &status, WNOHANG | WUNTRACED | __WALL, &usage);
+    if (pid <= 0 || pid != leader_) continue;
     if (WIFSTOPPED(status)) {
       stopped(WSTOPSIG(status));
     } else {
-      returned(status, usage);
+      report = returned(status, usage);
     }
-  }
-  let_terminal_go();
-  InitReport report;
-  report.kind = InitReport::kOver;
-  tell(report);
-  return true;
+  } while (pid > 0);
+  const bool nothing_left = pid < 0;
+  if (nothing_left) let_terminal_go();
+  report.over = nothing_left && !alone();
+  if (nothing_left || report.kind == InitReport::kReturned) tell(report);
+  // The end of PID 1 is the end of every process of its namespace (pid_namespaces(7)).
+  if (alone() && report.kind == InitReport::kReturned) ::_exit(0);
+  return nothing_left;
 }
 
 // Whoever is told decides when it goes on, and in whose foreground.
@@ -309,7 +322,7 @@ void Keeper::stopped(int signal) {
   tell(report);
 }
 
-void Keeper::returned(int status, const rusage& usage) {
+InitReport Keeper::returned(int status, const rusage& usage) {
   InitReport report;
   report.kind = InitReport::kReturned;
   report.value = status;
@@ -321,9 +334,7 @@ void Keeper::returned(int status, const rusage& usage) {
   // Its client reads to the end: this process must not keep it open.
   if (terminal_ >= 0) ::close(terminal_);
   terminal_ = -1;
-  tell(report);
-  // The end of PID 1 is the end of every process of its namespace (pid_namespaces(7)).
-  if (alone()) ::_exit(0);
+  return report;
 }
 
 // Whoever is killed leaves its children to this process, so that each round reaches one generation

@@ -38,6 +38,7 @@ class Keeper {
   void start();
   pid_t spawn();
   [[noreturn]] void become_command();
+  bool pass_gate();
   void hold_terminal();
   void let_terminal_go();
   void take_foreground(pid_t group);
@@ -47,14 +48,14 @@ class Keeper {
   bool obey();
   bool reap();
   void stopped(int signal);
-  void returned(int status, const rusage& usage);
+  InitReport returned(int status, const rusage& usage);
   void end_tree();
   void kill_children();
   [[noreturn]] void fail(InitReport::What what, const char* text);
   void tell(const InitReport& report, int fd = -1);
 
   const Plan& plan_;
-  int fds_[kRunFds] = {-1, -1, -1, -1};
+  int fds_[kRunFds] = {-1, -1, -1, -1, -1};
   const int channel_;
   const int children_;
   const int monitor_;

@@ -60,6 +60,7 @@ Event returned_event(const Json& json, const std::vector<UniqueFd>& fds) {
   event.cpu_us = json.value("cpu_us", std::uint64_t{0});
   event.max_rss = json.value("max_rss", std::uint64_t{0});
   event.refused_unknown = json.value("refused_unknown", "");
+  event.over = json.value("over", false);
   if (!fds.empty()) {
     auto taken = unpack(fds[0].get());
     event.refused = std::move(taken.refusals);
@@ -90,9 +91,6 @@ Event plain_event(const std::string& name, const Json& json, std::vector<UniqueF
   } else if (name == "terminal" && fds.size() == 1) {
     event.kind = Event::Kind::kTerminal;
     event.terminal = std::move(fds[0]);
-  } else if (name == "started") {
-    event.kind = Event::Kind::kStarted;
-    event.pid = json.value("pid", 0);
   } else if (name == "stopped") {
     event.kind = Event::Kind::kStopped;
     event.signal = json.value("signal", 0);
@@ -181,17 +179,24 @@ std::optional<Event> receive_event(int control) {
   return event_of({text.data(), static_cast<std::size_t>(size)}, std::move(fds));
 }
 
-bool order_run(int control, const RunOrder& order, const Command& command,
-               std::span<const int> stdio) {
+UniqueFd order_run(int control, const RunOrder& order, const Command& command,
+                   std::span<const int> stdio) {
   const UniqueFd image = memory_file("sharkcage-command", command.encode());
-  std::vector<int> fds = {image.get()};
+  auto [ours, theirs] = make_socketpair(SOCK_STREAM);
+  std::vector<int> fds = {image.get(), theirs.get()};
   fds.insert(fds.end(), stdio.begin(), stdio.end());
-  return send_order(control,
-                    {{"order", "run"},
-                     {"id", order.command},
-                     {"last", order.last},
-                     {"wall_ms", order.wall.count()}},
-                    fds);
+  const bool sent = send_order(control,
+                               {{"order", "run"},
+                                {"id", order.command},
+                                {"last", order.last},
+                                {"wall_ms", order.wall.count()}},
+                               fds);
+  return sent ? std::move(ours) : UniqueFd();
+}
+
+void open_gate(UniqueFd gate) {
+  // Whoever waits there may be gone.
+  if (gate) send_with_fds(gate.get(), "!", {}, MSG_DONTWAIT);
 }
 
 bool order_signal(int control, std::uint64_t command, int signal) {

@@ -62,7 +62,6 @@ struct Event {
   enum class Kind {
     kReady,     // `listener` is set if the policy has a network
     kTerminal,  // `terminal` is set
-    kStarted,   // the command was executed
     kStopped,   // the command was stopped, by `signal`; with a terminal alone
     kReturned,  // the command has ended
     kOver,      // no process of the command is left
@@ -74,10 +73,12 @@ struct Event {
   std::uint64_t command = 0;  // which one, by the number in its RunOrder
   UniqueFd listener;          // 127.0.0.1:18800 inside, listening, not blocking
   UniqueFd terminal;          // the master of the command's terminal
-  pid_t pid = 0;  // kReady: PID 1, as seen outside. kStarted: the command's leader, inside
+  pid_t pid = 0;              // kReady: PID 1, as seen outside
   // kReady: what limits the sandbox as a whole (LimitWatch::holders).
   std::vector<std::string> controllers;
 
+  // kReturned: no process of the command is left either, and no kOver follows.
+  bool over = false;
   // kReturned: one of `exit` (0 … 255) and `signal` (1 …).
   std::optional<int> exit;
   int signal = 0;
@@ -112,10 +113,13 @@ struct RunOrder {
 
 // Orders. A monitor that is gone is no error (its kEnded tells): they return false then. They may
 // be sent at any time after `launch`, without waiting for kReady.
-// Starts `command`. `stdio`: three descriptors, or none with a terminal. Throws UserError for a
-// command that cannot be executed anywhere (Command::encode).
-bool order_run(int control, const RunOrder& order, const Command& command,
-               std::span<const int> stdio);
+// Makes `command` ready, up to its execve(2), which waits until its gate is opened. `stdio`: three
+// descriptors, or none with a terminal. Returns the gate, or none when the monitor is gone. Throws
+// UserError for a command that cannot be executed anywhere (Command::encode).
+UniqueFd order_run(int control, const RunOrder& order, const Command& command,
+                   std::span<const int> stdio);
+// The command is executed. A gate that is closed without that ends the command unexecuted.
+void open_gate(UniqueFd gate);
 bool order_signal(int control, std::uint64_t command, int signal);  // to its process group
 bool order_foreground(int control, std::uint64_t command, bool on);  // of its terminal
 // Its terminal's client has gone.

@@ -107,7 +107,7 @@ Result run(Launcher& launcher, const Spec& spec, const Command& command) {
   auto [input, unused] = make_pipe();
   unused.reset();
   const int fds[3] = {input.get(), theirs.get(), theirs.get()};
-  order_run(control.get(), {.wall = kTimeout}, command, fds);
+  open_gate(order_run(control.get(), {.wall = kTimeout}, command, fds));
   theirs.reset();
   const auto deadline = Clock::now() + kTimeout;
   for (bool ended = false; !ended || output;) {

@@ -74,10 +74,12 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 // positive and not used before in this sandbox.
 //   {"order": "run", "id": N, "last": B, "wall_ms": N}
 //                                      + the command's image (command.h) in a memfd
+//                                      + a stream socket, its gate
 //                                      + 3 descriptors for its stdio (none with a terminal)
-//       Starts a command. May be sent before "ready". "last": the sandbox ends when it returns,
-//       with everything that it left behind; it must then be the only command. "wall_ms" 0: no
-//       limit.
+//       Makes a command ready. It is executed when one byte comes through the gate, and ends
+//       unexecuted when the gate is closed before. May be sent before "ready". "last": the sandbox
+//       ends when it returns, with everything that it left behind; it must then be the only
+//       command. "wall_ms", from this order on; 0: no limit.
 //   {"order": "signal", "id": N, "signal": N}   to the command's process group
 //   {"order": "foreground", "id": N, "on": B}   of its terminal
 //   {"order": "release", "id": N}   nobody reads its terminal any more: what the command left behind
@@ -89,16 +91,14 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 //   {"event": "ready", "pid": N, "controllers": ["memory", "pids", "cpu: affinity"]}
 //       pid: PID 1, as seen outside
 //                                      + the proxy's listening socket if the policy has a network
-//   {"event": "terminal", "id": N}     + the master of the command's terminal, before "started"
-//   {"event": "started", "id": N, "pid": N}  the command was executed (execve succeeded) as
-//       process N inside; absent when its program was not found (exit 127) or not
-//       executable (126)
+//   {"event": "terminal", "id": N}     + the master of the command's terminal
 //   {"event": "stopped", "id": N, "signal": N}   with a terminal: the command was stopped
 //   {"event": "returned", "id": N, "exit": N | "signal": N, "reason": "wall" | "killed" | …,
-//    "wall_us": N, "cpu_us": N, "max_rss": BYTES, "limits": [Refusal…]?}
+//    "wall_us": N, "cpu_us": N, "max_rss": BYTES, "over": B, "limits": [Refusal…]?}
 //                                      + a memfd with what was refused (refusals.h), if anything
 //                                      was; with "refused_unknown": "…" where that was lost
-//       when everything that it wrote has gone to its client, or can go nowhere
+//       when everything that it wrote has gone to its client, or can go nowhere. exit 127: its
+//       program was not found, 126: not executable. "over": what the event of this name says
 //   {"event": "over", "id": N}         no process of the command is left (not for a last one: the
 //       end of the sandbox says so)
 //   {"event": "failed", "id": N, "what": "…", "errno": N, "remedy": "…"}   the command did not run;

@@ -23,7 +23,7 @@ using namespace sharkcage::sandbox;
 using Clock = std::chrono::steady_clock;
 
 struct Marks {
-  double ready, started, returned, ended;
+  double ready, returned, ended;
 };
 
 double since(Clock::time_point start) {
@@ -55,14 +55,13 @@ Marks run(Launcher& launcher, const Spec& spec, const Command& command) {
   launcher.launch(spec, far.get());
   far.reset();
   const int fds[3] = {0, 1, 2};
-  order_run(control.get(), {}, command, fds);
+  open_gate(order_run(control.get(), {}, command, fds));
   for (;;) {
     pollfd waiting{control.get(), POLLIN, 0};
     ::poll(&waiting, 1, -1);
     const auto event = receive_event(control.get());
     if (!event) continue;
     if (event->kind == Event::Kind::kReady) marks.ready = since(start);
-    if (event->kind == Event::Kind::kStarted) marks.started = since(start);
     if (event->kind == Event::Kind::kReturned) marks.returned = since(start);
     if (event->kind == Event::Kind::kFailed) {
       std::fprintf(stderr, "%s. %s\n", event->what.c_str(), event->remedy.c_str());
@@ -99,18 +98,16 @@ int main(int argc, char** argv) {
   const Spec spec = make_spec(directory, scoped);
   const Command command = make_command(directory);
   run(launcher, spec, command);
-  std::vector<double> ready, started, returned, ended, spawned;
+  std::vector<double> ready, returned, ended, spawned;
   for (int i = 0; i < rounds; ++i) {
     const Marks marks = run(launcher, spec, command);
     ready.push_back(marks.ready);
-    started.push_back(marks.started);
     returned.push_back(marks.returned);
     ended.push_back(marks.ended);
     spawned.push_back(plain());
   }
-  std::printf("median of %d, us: ready %.0f, started %.0f, returned %.0f, ended %.0f; plain %.0f\n",
-              rounds, median(ready), median(started), median(returned), median(ended),
-              median(spawned));
+  std::printf("median of %d, us: ready %.0f, returned %.0f, ended %.0f; plain %.0f\n", rounds,
+              median(ready), median(returned), median(ended), median(spawned));
   ::rmdir(directory.c_str());
   return 0;
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
 
 #include "tests/unit/sandbox/sandbox_fixture.h"
 
@@ -22,7 +23,7 @@ INSTANTIATE_TEST_SUITE_P(Install, Command, ::testing::ValuesIn(installs()), name
 TEST_P(Command, RunsTrue) {
   const Outcome outcome = run(spec({"/bin/true"}));
   EXPECT_EQ(outcome.exit, 0) << outcome.text();
-  EXPECT_TRUE(outcome.ready && outcome.started);
+  EXPECT_TRUE(outcome.ready);
 }
 
 TEST_P(Command, PassesStdioOn) {
@@ -39,7 +40,6 @@ TEST_P(Command, ExitsWithItsOwnStatus) {
 TEST_P(Command, ReportsAMissingProgramAsAShellDoes) {
   const Outcome outcome = run(spec({"no-such-program"}));
   EXPECT_EQ(outcome.exit, 127) << outcome.text();
-  EXPECT_FALSE(outcome.started);
   EXPECT_EQ(outcome.err, "sharkcage: no-such-program: no such program in the sandbox\n");
 }
 
@@ -70,12 +70,20 @@ TEST_P(Command, StartsInItsWorkingDirectory) {
   EXPECT_EQ(shell("pwd").out, workspace_ + "\n");
 }
 
+TEST_P(Command, IsNotExecutedWhenItsGateIsClosed) {
+  Call call(launcher(), spec({"bash", "-c", "echo ran; touch ran"}));
+  call.start_at_gate().reset();
+  const Outcome outcome = call.finish();
+  EXPECT_EQ(outcome.exit, 126) << outcome.text();
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_FALSE(std::filesystem::exists(workspace_ + "/ran"));
+}
+
 TEST_P(Command, IsNotRunWithoutItsWorkingDirectory) {
   Trial call = spec({"true"});
   call.workdir = "/no/such/directory";
   const Outcome outcome = run(call);
   EXPECT_THAT(outcome.failed, HasSubstr("/no/such/directory")) << outcome.text();
-  EXPECT_FALSE(outcome.started);
   EXPECT_FALSE(outcome.remedy.empty());
 }
 
@@ -116,9 +124,9 @@ TEST_P(Command, EndsAtItsTimeLimitThoughItIgnoresSignals) {
 }
 
 TEST_P(Command, EndsWhenItIsKilled) {
-  Call call(launcher(), spec({"sleep", "1000"}));
+  Call call(launcher(), spec({"bash", "-c", "echo up; sleep 1000"}));
   call.start();
-  call.wait_for(Event::Kind::kStarted);
+  call.wait_for_output("up");
   ASSERT_TRUE(order_kill(call.control(), "cancelled"));
   const Outcome outcome = call.finish();
   EXPECT_EQ(outcome.signal, SIGKILL) << outcome.text();

@@ -116,38 +116,42 @@ Call::Call(Launcher& launcher, const Trial& trial) : trial_(trial) {
 }
 
 void Call::start_on_terminal() {
-  order_run(control_.get(), {kCommand, true, trial_.policy.limits.wall}, trial_, {});
+  open_gate(order_run(control_.get(), {kCommand, true, trial_.policy.limits.wall}, trial_, {}));
 }
 
 void Call::start(const std::string& input) {
+  open_gate(start_at_gate(input));
+}
+
+UniqueFd Call::start_at_gate(const std::string& input) {
   auto [in_read, in_write] = make_pipe();
-  start_with(in_read.get());
+  UniqueFd gate = start_with(in_read.get());
   // The tests' inputs fit a pipe.
   if (!input.empty()) write_all(in_write.get(), input);
+  return gate;
 }
 
 UniqueFd Call::start_on_socket() {
   auto [ours, theirs] = make_socketpair(SOCK_STREAM);
-  start_with(theirs.get());
+  open_gate(start_with(theirs.get()));
   return std::move(ours);
 }
 
-void Call::start_with(int input) {
+UniqueFd Call::start_with(int input) {
   auto [out_read, out_write] = make_pipe();
   auto [err_read, err_write] = make_pipe();
   const int fds[3] = {input, out_write.get(), err_write.get()};
-  order_run(control_.get(), {kCommand, true, trial_.policy.limits.wall}, trial_, fds);
+  UniqueFd gate =
+      order_run(control_.get(), {kCommand, true, trial_.policy.limits.wall}, trial_, fds);
   out_ = std::move(out_read);
   err_ = std::move(err_read);
+  return gate;
 }
 
 void Call::record(Event event) {
   switch (event.kind) {
     case Event::Kind::kReady:
       outcome_.ready = true;
-      break;
-    case Event::Kind::kStarted:
-      outcome_.started = true;
       break;
     case Event::Kind::kReturned:
       outcome_.exit = event.exit;

@@ -27,7 +27,6 @@ struct Trial : Spec, Command {};
 
 struct Outcome {
   bool ready = false;
-  bool started = false;
   std::optional<int> exit;
   int signal = 0;
   std::string reason;
@@ -61,6 +60,8 @@ class Call {
   void start(const std::string& input = "");
   // The same with a socket as standard input, of which the other end is returned.
   UniqueFd start_on_socket();
+  // The same as `start`, but for its execution; returns the gate.
+  UniqueFd start_at_gate(const std::string& input = "");
   // Starts it with a terminal.
   void start_on_terminal();
   // Reads until everything has ended.
@@ -74,7 +75,7 @@ class Call {
 
  private:
   static constexpr std::uint64_t kCommand = 1;
-  void start_with(int input);
+  UniqueFd start_with(int input);
   bool pump(std::chrono::steady_clock::time_point deadline);
   void record(Event event);
 
