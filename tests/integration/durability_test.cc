@@ -161,6 +161,27 @@ TEST_F(Verdicts, HoldTheCommandBackUntilTheyAreWritten) {
   wait_readable(host.fd(), "the verdict");
 }
 
+// A command is made ready while its verdict is written.
+TEST_F(Verdicts, ThatWereNeverWrittenLeaveNothingExecuted) {
+  instance_.start();
+  instance_.run({"/bin/true"});
+  auto lock = std::make_unique<WriteLock>(instance_.places().audit_db());
+  Process client = instance_.spawn(
+      "sc", {"run", "--session", "s", "--", "/bin/sh", "-c", "touch " + mark() + "; echo done"});
+  const auto is_ready = [&] {
+    for (const Json& sandbox : instance_.status().at("sandboxes")) {
+      if (sandbox.at("kind") == "warm" && sandbox.at("commands") == 1) return true;
+    }
+    return false;
+  };
+  wait_until(is_ready);
+  instance_.kill();
+  lock.reset();
+  EXPECT_NE(client.finish().out, "done\n");
+  instance_.start();
+  EXPECT_FALSE(ran());
+}
+
 TEST_F(Verdicts, BlockWhereTheLogCannotGrow) {
   instance_.start();
   Host host(instance_);
