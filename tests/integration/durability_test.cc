@@ -169,12 +169,14 @@ TEST_F(Verdicts, ThatWereNeverWrittenLeaveNothingExecuted) {
   Process client = instance_.spawn(
       "sc", {"run", "--session", "s", "--", "/bin/sh", "-c", "touch " + mark() + "; echo done"});
   const auto is_ready = [&] {
-    for (const Json& sandbox : instance_.status().at("sandboxes")) {
+    const Json status = instance_.status();
+    for (const Json& sandbox : status.at("sandboxes")) {
       if (sandbox.at("kind") == "warm" && sandbox.at("commands") == 1) return true;
     }
     return false;
   };
-  wait_until(is_ready);
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!is_ready()) ASSERT_LT(std::chrono::steady_clock::now(), deadline);
   instance_.kill();
   lock.reset();
   EXPECT_NE(client.finish().out, "done\n");
