@@ -239,7 +239,7 @@ TEST_F(Programs, Tmux) {
   EXPECT_THAT(script("tmux -L t new-session -d -x 80 -y 24 sh; "
                      "tmux -L t send-keys 'echo in-$((40+2)); tmux -L t wait-for -S done' Enter; "
                      "tmux -L t wait-for done; tmux -L t capture-pane -p; tmux -L t kill-server"),
-              HasSubstr("\nin-42\n"));
+              HasSubstr("in-42\n"));
 }
 
 // fzf is written in Go, and as small as such programs get.
