@@ -17,6 +17,8 @@
 namespace sharkcage {
 namespace {
 
+constexpr const char* kNone = "-";
+
 Account look_up(uid_t uid) {
   std::vector<char> buffer(16384);
   passwd entry{};
@@ -46,7 +48,7 @@ std::string identity_of(int file, bool& is_link) {
 std::string state_behind_links(const LocalLook& look, const std::string& path) {
   const LocalPlace place = look.find(path, true);
   bool is_link = false;
-  return place.presence == Presence::kMissing ? "-"
+  return place.presence == Presence::kMissing ? kNone
          : place.file                         ? identity_of(place.file.get(), is_link)
                                               : "?";
 }
@@ -56,10 +58,16 @@ std::string state_of(const LocalLook& look, const std::string& path) {
   const UniqueFd file(sandbox::sys::openat2(AT_FDCWD, path.c_str(), O_PATH | O_NOFOLLOW,
                                             RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
   if (!file && errno == ELOOP) return "over links " + state_behind_links(look, path);
-  if (!file) return "-";
+  if (!file) return kNone;
   bool is_link = false;
   const std::string state = identity_of(file.get(), is_link);
   return is_link ? state + " " + state_behind_links(look, path) : state;
+}
+
+std::string git_of(const std::string& top) {
+  struct stat status {};
+  if (::lstat((top + "/.git").c_str(), &status) != 0) return kNone;
+  return std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino);
 }
 
 bool same_limits(const Limits& a, const Limits& b) {
@@ -95,10 +103,17 @@ bool Basis::allows_the_same(const Basis& other) const {
   return allows_as_much(other) && kept == other.kept;
 }
 
+void Basis::note_repositories() {
+  for (Top& top : tops) top.made = git_of(top.path);
+}
+
 bool Basis::still_allows(const Basis& other) const {
-  const auto in_new_repository = [this](const Kept& file) {
-    return std::any_of(without_git.begin(), without_git.end(), [&](const std::string& top) {
-      return file.path.starts_with(top + "/.git/");
+  const auto in_new_repository = [&](const Kept& file) {
+    return std::any_of(tops.begin(), tops.end(), [&](const Top& top) {
+      return top.git == kNone && file.path.starts_with(top.path + "/.git/") &&
+             std::any_of(other.tops.begin(), other.tops.end(), [&](const Top& now) {
+               return now.path == top.path && now.git == top.made;
+             });
     });
   };
   std::vector<Kept> kept_there;
@@ -121,10 +136,7 @@ Basis make_basis(const Policy& policy, const Account& account, const std::string
       const std::string file = path.source + "/" + name;
       basis.kept.push_back({file, state_of(look, file)});
     }
-    struct stat status {};
-    if (::lstat((path.source + "/.git").c_str(), &status) != 0) {
-      basis.without_git.push_back(path.source);
-    }
+    basis.tops.push_back({path.source, git_of(path.source), {}});
   }
   return basis;
 }

@@ -39,16 +39,24 @@ struct Basis {
     bool operator==(const Kept&) const = default;
   };
   std::vector<Kept> kept;
-  std::vector<std::string> without_git;  // tops of what is writable that hold no ".git"
+  // The top of what is writable, and which ".git" is there (device and inode), or none ("-").
+  struct Top {
+    std::string path;
+    std::string git;
+    std::string made;  // which one was there when a command of the sandbox had returned
+  };
+  std::vector<Top> tops;
   // Of the person, where commands may write to a workspace; else nothing.
   GitIdentity git;
 
   // All but the time limit, which is the command's and not the sandbox's.
   bool allows_the_same(const Basis& other) const;
-  // The same for a sandbox in which commands have been: a repository that they have made may be at
-  // the top of what was writable, where there was none. The deputy knows what was made there, and
-  // protects it as any below the top, which have no mounts either.
+  // The same for a sandbox in which commands have been: a repository that came while they ran may
+  // be at the top of what was writable, where there was none. The deputy knows what was made there,
+  // and protects it as any below the top, which have no mounts either.
   bool still_allows(const Basis& other) const;
+  // A command has returned.
+  void note_repositories();
 
  private:
   bool allows_as_much(const Basis& other) const;

@@ -25,6 +25,7 @@ namespace {
 
 constexpr int kMaxLinks = 40;  // as the kernel (path_resolution(7))
 constexpr std::size_t kMaxMounts = 16u << 20;
+constexpr int kMaxComponentsOfOne = 256;
 
 // What answers from this machine's memory and disks alone.
 constexpr std::array<std::string_view, 41> kLocal = {
@@ -182,7 +183,10 @@ LocalPlace LocalLook::find(const std::string& path, bool follow) const {
   way.push_back({"", UniqueFd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC))});
   std::deque<std::string> names;
   put_first(names, path);
+  int components = 0;
   for (int links = 0; !names.empty();) {
+    if (++components > kMaxComponentsOfOne || left_ == 0) return place(Presence::kUnknown);
+    --left_;
     const std::string name = std::move(names.front());
     names.pop_front();
     if (name == ".") continue;

@@ -3,6 +3,7 @@
 // would be asked for leaves the machine.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace sharkcage {
 enum class Presence {
   kThere,
   kMissing,
-  kUnknown,  // it would be on a file system that is not asked
+  kUnknown,  // it would be on a file system that is not asked, or is too far to go
 };
 
 struct LocalPlace {
@@ -27,10 +28,16 @@ class LocalLook {
  public:
   // What holds one of these places (the person's home, the workspace) is asked, whatever it is: the
   // supervisor lives with it anyway.
-  explicit LocalLook(std::vector<std::string> trusted) : trusted_(std::move(trusted)) {}
+  // `components`: how many all of its looks together may go, since the links on the way are a
+  // command's to make as well.
+  explicit LocalLook(std::vector<std::string> trusted, std::size_t components = kMaxComponents)
+      : trusted_(std::move(trusted)), left_(components) {}
 
   // An absolute path. `follow`: the last component, if it is a link. Links before it are followed.
   LocalPlace find(const std::string& path, bool follow) const;
+
+  // About 60 ms. One look goes over 256 at most.
+  static constexpr std::size_t kMaxComponents = 16384;
 
  private:
   LocalPlace enter_mount(int directory, const std::string& name, const std::string& real,
@@ -38,6 +45,7 @@ class LocalLook {
   bool is_asked(const std::string& mount_point, const std::string& type) const;
 
   const std::vector<std::string> trusted_;
+  mutable std::size_t left_;
 };
 
 }  // namespace sharkcage

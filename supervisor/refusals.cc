@@ -50,11 +50,11 @@ bool about_itself(const std::string& path) {
 
 // How the host is laid out: mount(8) and df(1) look at the devices that their own mount table
 // names, and at the top of the tree, where everybody's directories have the same names.
-bool about_the_layout(const Refusal& refusal, const Policy& policy) {
+bool about_the_layout(const LocalLook& look, const Refusal& refusal) {
   if (!refusal.hidden || refusal.operation != "stat" || refusal.target.empty()) return false;
   const bool at_top = refusal.target.find('/', 1) == std::string::npos;
   if (!at_top && !inside(refusal.target, "/dev")) return false;
-  const LocalPlace place = LocalLook({policy.home, policy.workspace}).find(refusal.target, false);
+  const LocalPlace place = look.find(refusal.target, false);
   struct stat status {};
   if (!place.file || ::fstat(place.file.get(), &status) != 0) return false;
   return at_top ? S_ISDIR(status.st_mode) : S_ISBLK(status.st_mode);
@@ -64,10 +64,9 @@ bool about_the_layout(const Refusal& refusal, const Policy& policy) {
 // be made needs its directory, and one that is there would not have been made but written. Where it
 // would be on a file system that is not asked, it is taken to be as the command hoped: better a
 // line too many.
-std::string hidden_operation(const Refusal& refusal, const Policy& policy) {
+std::string hidden_operation(const LocalLook& look, const Refusal& refusal, const Policy& policy) {
   const std::string path = outside(refusal.target, policy);
   if (path.empty()) return {};
-  const LocalLook look({policy.home, policy.workspace});
   const Presence presence = look.find(path, false).presence;
   const bool creates = refusal.operation == "create";
   if (presence == Presence::kUnknown) return refusal.operation;
@@ -112,13 +111,14 @@ void add_refusals(Json& payload, const std::vector<Refusal>& refused, std::uint6
   Json listed = Json::array();
   std::size_t size = 0;
   const FileRights rights(owner.uid, owner.gid, owner.privileged);
+  const LocalLook look({policy.home, policy.workspace});
   for (const Refusal& refusal : refused) {
     if (about_the_machine(refusal.target) || about_itself(refusal.target) ||
-        about_the_layout(refusal, policy)) {
+        about_the_layout(look, refusal)) {
       continue;
     }
     const std::string operation =
-        refusal.hidden ? hidden_operation(refusal, policy) : refusal.operation;
+        refusal.hidden ? hidden_operation(look, refusal, policy) : refusal.operation;
     if (operation.empty()) continue;
     Json entry = described(refusal, operation);
     size += dump_json(entry).size() + 1;

@@ -74,6 +74,7 @@ void Sandboxes::returned(const LiveSandbox& sandbox) {
   for (Entry& entry : entries_) {
     if (entry.sandbox.get() != &sandbox) continue;
     entry.idle_since = Clock::now();
+    if (entry.kind == Kind::kWarm) entry.basis.note_repositories();
     if (entry.retiring && sandbox.running() == 0) kill(entry, kReplaced);
     // Its command could not even be ordered.
     if (entry.kind == Kind::kFresh && sandbox.commands() == 0) kill(entry, kIdle);

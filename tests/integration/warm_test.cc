@@ -273,6 +273,7 @@ TEST_F(Warm, ARepositoryThatThePersonMakesAtTheTopIsNotTheSessions) {
   ASSERT_EQ(std::system((git + "init -q").c_str()), 0);
   EXPECT_NE(shell("s", "git remote add p https://example.org/p").status, 0);
   EXPECT_NE(shell("s", "echo evil > .git/hooks/pre-commit").status, 0);
+  EXPECT_NE(shell("s", "rm -f .git/config").status, 0);
 }
 
 TEST_F(Warm, ARevocationEndsTheSkillsSandboxAndNoOther) {

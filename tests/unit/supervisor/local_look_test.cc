@@ -57,6 +57,23 @@ TEST_F(LocalLookAt, FindsWhatIsThere) {
   EXPECT_EQ(at("dangling", true), Presence::kMissing);
 }
 
+// 38 links of 1600 components each would take the supervisor's thread for a tenth of a second.
+TEST_F(LocalLookAt, GoesOnlySoFar) {
+  std::string round;
+  while (round.size() < 4000) round += "b/../";
+  for (int i = 0; i < 38; ++i) {
+    fs::create_symlink(round + "l" + std::to_string(i + 1), base_ + "/a/l" + std::to_string(i));
+  }
+  std::ofstream(base_ + "/a/l38") << "x";
+  EXPECT_EQ(at("a/l0", true), Presence::kUnknown);
+  EXPECT_EQ(at("a/l37", true), Presence::kUnknown);
+
+  const LocalLook look({base_}, 20);
+  EXPECT_EQ(look.find(base_ + "/a/b", false).presence, Presence::kThere);
+  for (int i = 0; i < 20; ++i) look.find(base_ + "/a/none", false);
+  EXPECT_EQ(look.find(base_ + "/a/b", false).presence, Presence::kUnknown);
+}
+
 TEST_F(LocalLookAt, CrossesMountsOfThisMachine) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   fs::create_directories(base_ + "/a mount");
