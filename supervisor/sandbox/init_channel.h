@@ -35,7 +35,8 @@ struct InitReport {
     kStarted,   // process `value` of session `session` waits at the gate to execute the command
     kStopped,   // the command's leader was stopped by signal `value`; with a terminal alone
     kReturned,  // the command ended with wait status `value`; with `over` what kOver says as well
-    kOver,      // no process of the command is left; its keeper takes another one
+    kOver,      // no process of the command is left; its keeper takes another one. Without
+                // kReturned: its gate was closed
   };
   // Fixed, so that the monitor can tell what a failure means (remedies).
   enum What : std::uint32_t {

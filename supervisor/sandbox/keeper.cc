@@ -162,6 +162,7 @@ void Keeper::take_foreground(pid_t group) {
 
 void Keeper::start() {
   executed_ = true;
+  dropped_ = false;
   leader_ = spawn();
   const int error = errno;
   ::close(fds_[kGateFd]);
@@ -195,7 +196,8 @@ void Keeper::become_command() {
   report.value = ::getpid();
   report.session = ::getsid(0);
   tell(report);
-  if (!pass_gate() || !place(fds_ + kStdinFd)) {
+  dropped_ = !pass_gate();
+  if (dropped_ || !place(fds_ + kStdinFd)) {
     executed_ = false;
     ::_exit(kNotExecutable);
   }
@@ -299,6 +301,9 @@ bool Keeper::reap() {
     if (pid <= 0 || pid != leader_) continue;
     if (WIFSTOPPED(status)) {
       stopped(WSTOPSIG(status));
+    } else if (dropped_) {
+      leader_ = 0;  // nothing has returned, and what was refused meanwhile is another command's
+      close_terminal();
     } else {
       report = returned(status, usage);
     }
@@ -308,7 +313,7 @@ bool Keeper::reap() {
   report.over = nothing_left && !alone();
   if (nothing_left || report.kind == InitReport::kReturned) tell(report);
   // The end of PID 1 is the end of every process of its namespace (pid_namespaces(7)).
-  if (alone() && report.kind == InitReport::kReturned) ::_exit(0);
+  if (alone() && leader_ == 0) ::_exit(0);
   return nothing_left;
 }
 
@@ -331,10 +336,14 @@ InitReport Keeper::returned(int status, const rusage& usage) {
   report.full = is_full("/tmp") || is_full("/dev/shm");
   if (plan_.tell_processes) report.processes = count_processes();
   leader_ = 0;
-  // Its client reads to the end: this process must not keep it open.
+  close_terminal();
+  return report;
+}
+
+// The client reads to the end: this process must not keep it open.
+void Keeper::close_terminal() {
   if (terminal_ >= 0) ::close(terminal_);
   terminal_ = -1;
-  return report;
 }
 
 // Whoever is killed leaves its children to this process, so that each round reaches one generation

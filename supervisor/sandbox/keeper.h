@@ -48,6 +48,7 @@ class Keeper {
   bool obey();
   bool reap();
   void stopped(int signal);
+  void close_terminal();
   InitReport returned(int status, const rusage& usage);
   void end_tree();
   void kill_children();
@@ -61,10 +62,11 @@ class Keeper {
   const int monitor_;
   CommandImage image_;
   pid_t leader_ = 0;
-  int terminal_ = -1;       // as long as the command runs
+  int terminal_ = -1;          // as long as the command runs
   bool has_terminal_ = false;  // the command, or what it left behind
   // Written by the child before its execve, in memory that it shares until then (vfork(2)).
   volatile bool executed_ = false;
+  volatile bool dropped_ = false;
   volatile int workdir_error_ = 0;
 };
 

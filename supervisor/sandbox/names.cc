@@ -23,14 +23,14 @@ constexpr std::string_view kNames[] = {
     "mise.local.toml", "mise.toml",
     // Interpreters and debuggers that read a file of where they are started.
     ".gdbinit", ".ghci", ".irbrc", ".lldbinit", ".ocamlinit", ".octaverc", ".pdbrc", ".perldb",
-    ".pryrc", ".rprofile", "jupyter_config.py", "jupyter_lab_config.py",
-    "jupyter_notebook_config.py", "jupyter_server_config.py",
+    ".pryrc", ".rdata", ".renviron", ".rprofile", "jupyter_config.py", "jupyter_lab_config.py",
+    "jupyter_notebook_config.py", "jupyter_server_config.py", "jupyterhub_config.py",
     // Editors.
     ".devcontainer", ".devcontainer.json", ".emacs.desktop", ".exrc", ".externaltoolbuilders",
     ".fleet", ".gvimrc", ".helix", ".idea", ".lite_project.lua", ".lvimrc", ".nova", ".nvim.lua",
-    ".nvimrc", ".vimrc", ".vs", ".vscode", ".zed",
+    ".nvimrc", ".theia", ".vimrc", ".vs", ".vscode", ".zed",
     // Agents.
-    ".aider.conf.yml", ".amazonq", ".augment", ".claude", ".cline", ".clinerules", ".codex",
+    ".aider.conf.yml", ".amazonq", ".amp", ".augment", ".claude", ".cline", ".clinerules", ".codex",
     ".continue", ".crush.json", ".cursor", ".factory", ".gemini", ".junie", ".kilocode", ".kiro",
     ".mcp.json", ".opencode", ".openhands", ".qwen", ".roo", ".trae", ".windsurf", "crush.json",
     "opencode.json", "opencode.jsonc",
@@ -42,6 +42,9 @@ constexpr std::string_view kEndings[] = {".code-workspace"};
 constexpr std::string_view kGit[] = {"hooks",     "config",  "config.worktree",
                                      "commondir", "remotes", "branches"};
 constexpr std::string_view kMercurial[] = {"hgrc", "hgrc-not-shared", "sharedpath"};
+constexpr std::string_view kSapling[] = {"config"};
+constexpr std::string_view kPijul[] = {"config"};
+constexpr std::string_view kDarcs[] = {"prefs"};
 constexpr std::string_view kJujutsu[] = {"config.toml", "repo/config.toml",
                                          "workspace-config.toml"};
 constexpr std::string_view kGithub[] = {"hooks"};
@@ -55,8 +58,9 @@ struct Holder {
   std::string_view name;
   std::span<const std::string_view> entries;
 };
-constexpr Holder kHolders[] = {
-    {".hg", kMercurial}, {".jj", kJujutsu}, {".github", kGithub}, {".config", kConfiguration}};
+constexpr Holder kHolders[] = {{".hg", kMercurial},        {".sl", kSapling}, {".pijul", kPijul},
+                               {"_darcs", kDarcs},         {".jj", kJujutsu}, {".github", kGithub},
+                               {".config", kConfiguration}};
 
 constexpr std::string_view kGitDirectories[] = {"hooks", "remotes", "branches"};
 constexpr std::string_view kGitFiles[] = {"config", "config.lock", "config.worktree", "commondir"};
@@ -141,11 +145,13 @@ NameKind kind_by(std::span<const std::string> parts, std::size_t i, bool below_t
 
 std::vector<std::string> make_top() {
   std::vector<std::string> all(std::begin(kNames), std::end(kNames));
-  for (const char* holder : {".git", ".hg", ".jj", ".github", ".config"}) {
+  const auto add = [&](std::string_view holder) {
     for (const std::string_view entry : protected_entries_of(holder)) {
       all.push_back(std::string(holder) + "/" + std::string(entry));
     }
-  }
+  };
+  add(".git");
+  for (const Holder& holder : kHolders) add(holder.name);
   return all;
 }
 
