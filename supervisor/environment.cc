@@ -64,6 +64,7 @@ CommandEnvironment build_environment(const EnvironmentInput& input, const Policy
     const auto found = input.approved.find(name);
     if (found != input.approved.end()) all[name] = found->second;
   }
+  if (!input.workdir.empty()) all["PWD"] = input.workdir;
   if (!input.token.empty()) {
     const std::string proxy =
         "socks5h://" + input.token + ":@127.0.0.1:" + std::to_string(sandbox::kProxyPort);

@@ -20,6 +20,7 @@ struct EnvironmentInput {
   std::map<std::string, std::string> approved;  // values of the policy's approved variables
   std::string user;                             // login name inside
   std::string token;                            // of the egress; empty: no network
+  std::string workdir;                          // PWD, as a shell would set it
 };
 
 // Later wins: base, host, approved, proxy. Of the host's variables those that make a loader or an

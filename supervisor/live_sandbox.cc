@@ -66,7 +66,7 @@ bool LiveSandbox::foreground(std::uint64_t command, bool on) {
 }
 
 bool LiveSandbox::release(std::uint64_t command) {
-  return sandbox::order_release(control_.native_handle(), command);
+  return order([&] { return sandbox::order_release(control_.native_handle(), command); });
 }
 
 bool LiveSandbox::cancel(std::uint64_t command, const std::string& reason) {

@@ -477,6 +477,8 @@ asio::awaitable<Json> Supervisor::exec_run(MethodCall request) {
       staged = call;
     } catch (const MethodError& error) {
       failure = error;
+    } catch (const std::exception& error) {
+      failure.emplace(rpc::kInternalError, error.what());
     }
   };
   std::shared_ptr<Call> call;

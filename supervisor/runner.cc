@@ -89,8 +89,9 @@ void Runner::stage(std::shared_ptr<Call> call, PreparedCommand command,
 
     const Policy& policy = call->policy;
     const std::string token = policy.network() ? random_hex(kProxyTokenBytes) : std::string();
-    auto environment = build_environment(
-        {command.environment, command.environment, account_of(call->owner).name, token}, policy);
+    auto environment = build_environment({command.environment, command.environment,
+                                          account_of(call->owner).name, token, command.workdir},
+                                         policy);
     const sandbox::Command image{std::move(command.argv), std::move(environment.variables),
                                  std::move(command.workdir), terminal};
     running->command_line = in_short(image.argv);

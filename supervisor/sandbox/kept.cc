@@ -52,6 +52,13 @@ bool is_directory(int directory, const std::string& name) {
          S_ISDIR(status.st_mode);
 }
 
+// The ".git" of a worktree names the repository: without it, another one could be made there.
+bool is_file(int directory, const std::string& name) {
+  struct stat status {};
+  return ::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISREG(status.st_mode);
+}
+
 }  // namespace
 
 std::vector<std::string> kept_at_top(const std::string& top) {
@@ -63,9 +70,11 @@ std::vector<std::string> kept_at_top(const std::string& top) {
     for (const std::string& name : protected_at_top()) {
       if (exists(way.get(), name)) kept.push_back(name);
     }
+    if (is_file(way.get(), ".git")) kept.push_back(".git");
   } else {
     for (const std::string& name : *names) {
       if (is_protected_name(name)) kept.push_back(name);
+      if (name == ".git" && is_file(directory.get(), name)) kept.push_back(name);
       const std::span<const std::string_view> entries = protected_entries_of(name);
       if (entries.empty() || !is_directory(directory.get(), name)) continue;
       for (const std::string_view entry : entries) {

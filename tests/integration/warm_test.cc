@@ -276,6 +276,15 @@ TEST_F(Warm, ARepositoryThatThePersonMakesAtTheTopIsNotTheSessions) {
   EXPECT_NE(shell("s", "rm -f .git/config").status, 0);
 }
 
+// Without it a repository of the command's own could be made in its place.
+TEST_F(Warm, TheGitFileOfAWorktreeStays) {
+  const std::string file = instance_.workspace() + "/.git";
+  write_text(file, "gitdir: /somewhere/else\n");
+  EXPECT_NE(shell("s", "rm -f .git").status, 0);
+  EXPECT_NE(shell("s", "mv .git other").status, 0);
+  EXPECT_EQ(read_file(file, 64), "gitdir: /somewhere/else\n");
+}
+
 TEST_F(Warm, ARevocationEndsTheSkillsSandboxAndNoOther) {
   instance_.approve_skill("any", kAnyProgram);
   shell("s", "(setsid sleep 100000 > /dev/null 2>&1 &) # " + marker_, "any");

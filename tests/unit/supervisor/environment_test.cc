@@ -52,6 +52,14 @@ TEST(Environment, AnApprovedLoopbackAddressIsBehindTheProxy) {
   EXPECT_THAT(build_environment(input, approved).variables, Contains("no_proxy="));
 }
 
+// Programs rely on what a shell sets (make's $(PWD)), and not every command has one.
+TEST(Environment, TellsTheWorkingDirectory) {
+  EnvironmentInput input;
+  input.host["PWD"] = "/elsewhere";
+  input.workdir = "/home/u/w";
+  EXPECT_THAT(build_environment(input, policy()).variables, Contains("PWD=/home/u/w"));
+}
+
 TEST(Environment, WithoutANetworkThereIsNoProxy) {
   const auto built = build_environment({}, policy());
   for (const auto& variable : built.variables) EXPECT_THAT(variable, Not(HasSubstr("PROXY")));
