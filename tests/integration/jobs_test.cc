@@ -83,7 +83,9 @@ TEST_F(Jobs, CtrlZStopsACallInAPipeline) {
   shell.wait_for("upon");
   shell.type(kCtrlZ);
   shell.wait_for("Stopped");
-  shell.type("[ \"$(cat time)\" = \"$(sleep 0.3; cat time)\" ] && echo st\"\"ill; bg\n");
+  // The shell hears of sc first, and of the command nobody tells it.
+  shell.type(
+      "until [ \"$(cat time)\" = \"$(sleep 0.3; cat time)\" ]; do :; done; echo st\"\"ill; bg\n");
   shell.wait_for("still");
   shell.type(
       "until [ \"$(cat time)\" != \"$(sleep 0.1; cat time)\" ]; do :; done; echo go\"\"es\n");
