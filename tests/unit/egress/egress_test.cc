@@ -190,6 +190,8 @@ TEST(Egress, TheTokenEndsWithTheCall) {
       supervised.listen(std::move(listening.socket), {{"localhost", server.port(), true}});
   const UniqueFd open = connect_to("127.0.0.1", listening.port);
   ASSERT_EQ(ask(open.get(), request("localhost", server.port())), 0);
+  write_text(open.get(), "here");  // connected is not yet accepted
+  ASSERT_EQ(read_exactly(open.get(), 4), "here");
   const UniqueFd half = connect_to("127.0.0.1", listening.port);
   write_text(half.get(), greeting());
   ASSERT_EQ(read_exactly(half.get(), 2).size(), 2u);

@@ -125,7 +125,9 @@ TEST_P(Deputies, ASocketOfTheHostIsNotTakenForOneThatWasBound) {
       run_beside("print('ready', flush=True)\nwhile True: exchange(b'a', b'b')\n",
                  R"(
 def open_directory(name): return os.open(name, os.O_RDONLY | os.O_DIRECTORY)
-one, two = open_directory('a'), open_directory('b')
+while True:  # not twice the same one
+    one, two = open_directory('a'), open_directory('b')
+    if not os.path.samestat(os.fstat(one), os.fstat(two)): break
 host, own = (one, two) if os.path.lexists('/proc/self/fd/%d/s' % one) else (two, one)
 def connect():
     os.fchdir(host)
