@@ -36,7 +36,7 @@ class LocalLook {
   // An absolute path. `follow`: the last component, if it is a link. Links before it are followed.
   LocalPlace find(const std::string& path, bool follow) const;
 
-  // About 60 ms. One look goes over 256 at most.
+  // Some tens of milliseconds. One look goes over 256 at most.
   static constexpr std::size_t kMaxComponents = 16384;
 
  private:
