@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kMaxCommand = 160;
 // The session of `sc run` without --session.
 constexpr std::string_view kUnnamedSession = "cli";
+constexpr const char* kAfterReturn = "after its command returned";
 
 std::string shortened(std::string text) {
   if (text.size() <= kMaxCommand) return text;
@@ -81,14 +82,24 @@ std::string describe_verdict(const audit::Record& record) {
   return subject(record) + " asks to " + action + because(record);
 }
 
+// An outcome of what the command left running when it returned, of which another one tells.
+bool is_of_what_was_left(const audit::Record& record) {
+  const Json& payload = record.payload;
+  return payload.is_object() && payload.value("left_running", Json()) == true;
+}
+
 // How it ended, without what was refused.
 std::string describe_ending(const audit::Record& record) {
   const Json& payload = record.payload;
   const std::string whose = subject(record) + "'s " + (record.tool.empty() ? "call" : record.tool);
   std::string text;
-  if (record.decision == "block") {
-    return whose + " did not run" + because(record);
-  } else if (payload.contains("signal")) {
+  if (record.decision == "block") return whose + " did not run" + because(record);
+  if (is_of_what_was_left(record)) {
+    const std::string command = command_of(payload);
+    text = "what " + whose + " left running is over";
+    return text + (command.empty() ? "" : ": " + command);
+  }
+  if (payload.contains("signal")) {
     text = whose + " was ended by signal " + std::to_string(number_of(payload, "signal"));
   } else if (payload.contains("exit")) {
     text = whose + " ended with status " + std::to_string(number_of(payload, "exit"));
@@ -171,7 +182,9 @@ std::vector<std::string> refused_sentences(const audit::Record& record, const Vi
   std::vector<std::string> out;
   for (const Json& refusal : refused) {
     if (view.matches && !view.matches(refusal)) continue;
-    out.push_back(subject(record) + ' ' + refusal_sentence(with_limit(refusal, record), home));
+    out.push_back(subject(record) + ' ' +
+                  refusal_sentence(with_limit(refusal, record), home,
+                                   is_of_what_was_left(record) ? kAfterReturn : ""));
   }
   const std::int64_t more = number_of(record.payload, "refused_more");
   if (more > 0 && !view.matches) {

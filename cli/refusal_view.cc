@@ -123,11 +123,13 @@ std::string refusal_text(const Json& refusal, const std::string& home) {
   return "tried: " + shortened(json_line(refusal));
 }
 
-std::string refusal_sentence(const Json& refusal, const std::string& home) {
+std::string refusal_sentence(const Json& refusal, const std::string& home,
+                             const std::string& when) {
   std::string note = shortened(text_of(refusal, "program"));
   const std::int64_t count = number_of(refusal, "count", 1);
   if (count > 1)
     note += (note.empty() ? "" : ", ") + counted(static_cast<std::uint64_t>(count), "time");
+  if (!when.empty()) note += (note.empty() ? "" : ", ") + when;
   const std::string text = refusal_text(refusal, home);
   return note.empty() ? text : text + " (" + note + ')';
 }

@@ -12,8 +12,10 @@ namespace sharkcage::cli {
 // be. Raw: not yet made printable.
 std::string refusal_text(const Json& refusal, const std::string& home);
 
-// The same with who and how often: "tried to read ~/.aws/credentials (cat, 3 times)".
-std::string refusal_sentence(const Json& refusal, const std::string& home);
+// The same with who, how often and, if that is not empty, when: "tried to read ~/.aws/credentials
+// (cat, 3 times, after its command returned)".
+std::string refusal_sentence(const Json& refusal, const std::string& home,
+                             const std::string& when = {});
 
 // The first of an outcome's refusals, in short: "read ~/.aws/credentials, run /usr/bin/curl and 4
 // more". Empty where there is none.

@@ -7,6 +7,11 @@
 #include <utility>
 
 namespace sharkcage {
+namespace {
+
+constexpr const char* kMonitorEnded = "the process that watches its sandbox has ended";
+
+}  // namespace
 
 LiveSandbox::LiveSandbox(asio::io_context& context, Processes& processes, UniqueFd control)
     : processes_(processes), control_(context, control.release()) {}
@@ -145,11 +150,14 @@ void LiveSandbox::end() {
   for (auto& [number, entry] : left) {
     sandbox::Event event;
     event.command = number;
-    if (!failure_.empty()) {
+    if (failure_.empty()) {
+      event.refused_unknown = kMonitorEnded;
+    } else {
       event.kind = sandbox::Event::Kind::kFailed;
       event.what = failure_;
       event.remedy = remedy_;
       event.error = error_;
+      if (init_ != 0) event.refused_unknown = failure_;
     }
     entry.handler(std::move(event));
   }

@@ -22,8 +22,10 @@ namespace sharkcage {
 // One thread.
 class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
  public:
-  // What happens to one command. kOver or kEnded is the last event; kFailed tells that it did not
-  // run.
+  // What happens to one command. kOver, a kReturned that says it, kFailed or kEnded is the last
+  // event; kFailed tells that it did not run, or that the sandbox could not go on, kEnded that what
+  // watched it is gone. Of these two `refused_unknown` says whether something may have been refused
+  // of which nobody will know.
   using Handler = std::function<void(sandbox::Event)>;
 
   // `control`: the near end of the socket whose far end the launcher got.

@@ -16,6 +16,7 @@ namespace sharkcage {
 namespace {
 
 constexpr std::size_t kProxyTokenBytes = 16;
+constexpr const char* kLeftRunning = "refused to what the command left running";
 constexpr std::array<const char*, 3> kStdioNames = {"stdin", "stdout", "stderr"};
 
 Seat seat_of(const Call& call) {
@@ -180,15 +181,16 @@ void Runner::on_event(Running& running, sandbox::Event event) {
       break;
     case sandbox::Event::Kind::kReturned:
       on_returned(running, event);
-      if (event.over) on_over(running);
+      if (event.over) forget(running);
       break;
     case sandbox::Event::Kind::kFailed:
+      if (running.returned) return on_over(running, event);
       on_failed(running, event);
-      on_over(running);
+      forget(running);
       break;
     case sandbox::Event::Kind::kOver:
     case sandbox::Event::Kind::kEnded:
-      on_over(running);
+      on_over(running, event);
       break;
   }
 }
@@ -202,10 +204,7 @@ void Runner::on_returned(Running& running, const sandbox::Event& event) {
   } else {
     notification["signal"] = payload["signal"] = event.signal;
   }
-  const Account& account = account_of(running.call->owner);
-  add_refusals(payload, event.refused, event.refused_more, running.call->policy,
-               {account.uid, account.gid, sandboxes_.privileged()});
-  add_unknown_refusals(payload, event.refused_unknown);
+  add_refused(payload, event, *running.call);
   const std::string reason = running.cancelled.empty() ? event.reason : running.cancelled;
   if (!reason.empty()) notification["reason"] = reason;
   report_limits(event, running.call->policy.limits, running.command_line, payload, notification);
@@ -217,18 +216,42 @@ void Runner::on_returned(Running& running, const sandbox::Event& event) {
 void Runner::on_failed(Running& running, const sandbox::Event& event) {
   std::string message = event.what;
   if (!event.remedy.empty()) message += ". " + event.remedy;
+  Json payload = {{"errno", event.error}};
+  add_unknown_refusals(payload, event.refused_unknown);
   finish(running, {{"exit", 125}, {"reason", "sandbox"}, {"message", message}}, "block", message,
-         {{"errno", event.error}});
+         std::move(payload));
   sandboxes_.returned(*running.sandbox);
 }
 
-// No process of the call is left.
-void Runner::on_over(Running& running) {
+// No process of the call is left. What was refused since it returned is told in a second outcome:
+// the first one is written when the command returns, whatever it leaves running.
+void Runner::on_over(Running& running, const sandbox::Event& event) {
+  Json payload = Json::object();
+  add_refused(payload, event, *running.call);
   if (!running.returned) {
     const std::string reason = running.cancelled.empty() ? "supervisor" : running.cancelled;
     finish(running, {{"signal", 9}, {"reason", reason}, {"message", "The sandbox was ended"}}, "",
-           "ended before it returned: " + reason, Json::object());
+           "ended before it returned: " + reason, std::move(payload));
+  } else if (!payload.empty()) {
+    audit::Record record = running.call->record("outcome");
+    record.reason = kLeftRunning;
+    record.policy = running.call->policy_digest;
+    payload["left_running"] = true;
+    payload["command"] = running.command_line;
+    record.payload = std::move(payload);
+    journal_.note(std::move(record));
   }
+  forget(running);
+}
+
+void Runner::add_refused(Json& payload, const sandbox::Event& event, const Call& call) const {
+  const Account& account = account_of(call.owner);
+  add_refusals(payload, event.refused, event.refused_more, call.policy,
+               {account.uid, account.gid, sandboxes_.privileged()});
+  add_unknown_refusals(payload, event.refused_unknown);
+}
+
+void Runner::forget(Running& running) {
   const std::string id = running.call->id;
   if (running.networked) running.sandbox->dismiss(id);
   calls_.finish(*running.call);

@@ -53,7 +53,9 @@ class Runner {
   void on_event(Running& running, sandbox::Event event);
   void on_returned(Running& running, const sandbox::Event& event);
   void on_failed(Running& running, const sandbox::Event& event);
-  void on_over(Running& running);
+  void on_over(Running& running, const sandbox::Event& event);
+  void forget(Running& running);
+  void add_refused(Json& payload, const sandbox::Event& event, const Call& call) const;
   void announce(Running& running);
   void finish(Running& running, Json notification, const std::string& decision,
               const std::string& reason, Json payload);

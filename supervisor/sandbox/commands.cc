@@ -28,6 +28,7 @@ constexpr const char* kKeeperLost =
 constexpr std::chrono::milliseconds kEndPatience{1500};
 // Keepers that have no command; each holds some memory.
 constexpr std::size_t kMaxWaiting = 4;
+constexpr const char* kUnanswered = "its attendant does not answer";
 // How long a client may take to read what a killed command had written.
 constexpr std::chrono::milliseconds kOutputPatience{1000};
 
@@ -236,7 +237,14 @@ void Commands::close(const std::string& reason, const rusage& usage) {
   closed_ = true;
   for (Command& command : commands_) {
     while (command.channel && hear(command)) continue;
-    if (command.returned || command.over) continue;
+  }
+  if (Command* newest = newest_there()) collect_refused(*newest);
+  for (Command& command : commands_) {
+    if (command.over) continue;
+    if (command.returned) {
+      if (command.outcome.is_null()) tell_over(command);
+      continue;
+    }
     if (command.reason.empty()) command.reason = reason.empty() ? kKilled : reason;
     command.deadline = Clock::now() + kOutputPatience;
     InitReport report;
@@ -248,6 +256,17 @@ void Commands::close(const std::string& reason, const rusage& usage) {
     }
     note_returned(command, report);
   }
+}
+
+// Of the commands of which processes may have been left, one that has returned before others: those
+// may wait at their gates, to be dropped.
+Commands::Command* Commands::newest_there() {
+  Command* newest = nullptr;
+  for (Command& command : commands_) {
+    if (command.over) continue;
+    if (newest == nullptr || command.returned || !newest->returned) newest = &command;
+  }
+  return newest;
 }
 
 Commands::Command* Commands::find(std::uint64_t id) {
@@ -295,16 +314,22 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
       tell_failed(command, report);
       break;
     case InitReport::kOver:
-      note_over(command);
-      if (!command.outcome.is_null()) break;  // what is told of its return says it
-      command.deadline = Clock::time_point::max();
-      hooks_.tell({{"event", "over"}, {"id", command.id}}, {});
+      on_over(command);
       break;
     case InitReport::kInMemory:
     case InitReport::kFiltered:
     case InitReport::kReady:
       break;
   }
+}
+
+void Commands::on_over(Command& command) {
+  // One that was dropped at its gate was refused nothing.
+  if (command.returned) collect_refused(command);
+  note_over(command);
+  if (!command.outcome.is_null()) return;  // what is told of its return says it
+  command.deadline = Clock::time_point::max();
+  tell_over(command);
 }
 
 void Commands::note_over(Command& command) {
@@ -349,43 +374,73 @@ void Commands::note_returned(Command& command, const InitReport& report) {
   for (const Refusal& limit : limits) command.outcome["limits"].push_back(refusal_to_json(limit));
   command.returned = true;
   command.input.reset();  // whoever it left behind sees the end of file
-  command.refusals = collect_refused(command, command.outcome);
+  collect_refused(command);
   if (command.output) command.output->note_end();
   if (!command.output || command.output->drained()) tell_returned(command);
 }
 
 void Commands::tell_returned(Command& command) {
-  const bool unknown = command.outcome.contains("refused_unknown");
   command.outcome["over"] = command.over;
   // Before the client can hear of it and go.
   if (command.output) command.output->let_go();
-  hooks_.tell(std::exchange(command.outcome, nullptr), command.refusals);
-  command.refusals.clear();
-  // What does not answer would hold up every later command as well.
-  if (unknown && !closed_) hooks_.end_sandbox("its attendant does not answer");
+  tell(command, std::exchange(command.outcome, nullptr));
   // The time limit is the command's. What it left behind lives as long as the sandbox.
   if (!command.ending || command.over) command.deadline = Clock::time_point::max();
+  if (closed_ && !command.over) tell_over(command);
 }
 
-// A refusal belongs to the command whose session it was in; one of a process that has left its
-// session, to the command that returns now.
-std::vector<UniqueFd> Commands::collect_refused(Command& command, Json& event) {
-  std::vector<UniqueFd> fds;
+// Each command that has returned is told to be over, unless its return says so: without that,
+// nobody knows what was refused to what it left behind.
+void Commands::tell_over(Command& command) {
+  command.over = true;
+  tell(command, {{"event", "over"}, {"id", command.id}});
+}
+
+// With what was refused to the command since it was told the last time.
+void Commands::tell(Command& command, Json event) {
+  const std::vector<UniqueFd> refused = take_refused(command, event);
+  hooks_.tell(event, refused);
+  // What does not answer would hold up every later command as well.
+  if (event.contains("refused_unknown") && !closed_) hooks_.end_sandbox(kUnanswered);
+}
+
+// What the attendants have refused, to those who tried; `now` is the command of which something is
+// told next.
+void Commands::collect_refused(Command& now) {
   try {
     RefusalTable::Taken taken = hooks_.collect();
-    command.refused_more += taken.more;
+    now.refused_more += taken.more;
     for (Refusal& refusal : taken.refusals) {
-      const auto owner =
-          std::find_if(commands_.begin(), commands_.end(), [&](const Command& known) {
-            return !known.returned && known.session == refusal.command;
-          });
-      (owner == commands_.end() ? command : *owner).refused.add(std::move(refusal));
+      owner_of(refusal, now).refused.add(std::move(refusal));
     }
-    RefusalTable::Taken own = command.refused.take();
-    own.more += command.refused_more;
+  } catch (const std::exception& error) {
+    // What is lost may be anybody's.
+    for (Command& command : commands_) command.refused_unknown = error.what();
+  }
+}
+
+// A refusal belongs to the command whose session it was in, also when that has returned; one of a
+// process that has left its session, to `now`. A keeper's next command has the same session, so the
+// newest counts: what the one before was refused was collected when it was over.
+Commands::Command& Commands::owner_of(const Refusal& refusal, Command& now) {
+  if (refusal.command == 0) return now;
+  const auto owner = std::find_if(commands_.rbegin(), commands_.rend(), [&](const Command& known) {
+    return known.session == refusal.command;
+  });
+  return owner == commands_.rend() ? now : *owner;
+}
+
+std::vector<UniqueFd> Commands::take_refused(Command& command, Json& event) {
+  std::vector<UniqueFd> fds;
+  RefusalTable::Taken own = command.refused.take();
+  own.more += std::exchange(command.refused_more, 0);
+  try {
     if (!own.refusals.empty() || own.more > 0) fds.push_back(pack(own));
   } catch (const std::exception& error) {
-    event["refused_unknown"] = error.what();
+    command.refused_unknown = error.what();
+  }
+  if (!command.refused_unknown.empty()) {
+    event["refused_unknown"] = std::exchange(command.refused_unknown, "");
   }
   return fds;
 }

@@ -73,7 +73,8 @@ class Commands {
   void drop_output();
 
   // PID 1 is gone, killed for `reason` if that is not empty: what keepers said before counts, and
-  // the commands that have not returned are told as killed. `usage` is of PID 1 and its children.
+  // the commands that have not returned are told as killed. Of each that was not over is told that
+  // it is, with what was refused to it since the last time. `usage` is of PID 1 and its children.
   void close(const std::string& reason, const rusage& usage);
 
  private:
@@ -88,24 +89,29 @@ class Commands {
     bool ending = false;  // its keeper was ordered to end everything
     bool returned = false;
     bool over = false;
-    RefusalTable refused;
+    RefusalTable refused;  // that is still to be told
     std::uint64_t refused_more = 0;
+    std::string refused_unknown;          // why more may have been refused than is known; or empty
     std::unique_ptr<InputRelay> input;    // of a socket
     std::unique_ptr<OutputRelay> output;  // none with a terminal
     UniqueFd terminal;                    // its master
     bool released = false;                // nobody reads it any more
     std::uint64_t drained = 0;            // bytes, since then
     LimitWatch::Mark mark;
-    // "returned", to be told when the output is through, and what goes with it.
-    Json outcome;
-    std::vector<UniqueFd> refusals;
+    Json outcome;  // "returned", to be told when the output is through
   };
 
   Command* find(std::uint64_t id);
+  Command* newest_there();
   bool hear(Command& command);
   void on_report(Command& command, InitReport& report, const std::vector<UniqueFd>& fds);
-  std::vector<UniqueFd> collect_refused(Command& command, Json& event);
+  void collect_refused(Command& now);
+  Command& owner_of(const Refusal& refusal, Command& now);
+  static std::vector<UniqueFd> take_refused(Command& command, Json& event);
+  void tell(Command& command, Json event);
+  void on_over(Command& command);
   void note_over(Command& command);
+  void tell_over(Command& command);
   void note_returned(Command& command, const InitReport& report);
   void tell_returned(Command& command);
   void keep_output(Command& command);

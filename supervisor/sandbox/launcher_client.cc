@@ -50,6 +50,14 @@ bool send_order(int control, const Json& order, std::span<const int> fds = {}) {
   throw_errno("sendmsg", "an order to a sandbox");
 }
 
+void take_refused(Event& event, const Json& json, const std::vector<UniqueFd>& fds) {
+  event.refused_unknown = json.value("refused_unknown", "");
+  if (fds.empty()) return;
+  auto taken = unpack(fds[0].get());
+  event.refused = std::move(taken.refusals);
+  event.refused_more = taken.more;
+}
+
 Event returned_event(const Json& json, const std::vector<UniqueFd>& fds) {
   Event event;
   event.kind = Event::Kind::kReturned;
@@ -59,13 +67,8 @@ Event returned_event(const Json& json, const std::vector<UniqueFd>& fds) {
   event.wall_us = json.value("wall_us", std::uint64_t{0});
   event.cpu_us = json.value("cpu_us", std::uint64_t{0});
   event.max_rss = json.value("max_rss", std::uint64_t{0});
-  event.refused_unknown = json.value("refused_unknown", "");
   event.over = json.value("over", false);
-  if (!fds.empty()) {
-    auto taken = unpack(fds[0].get());
-    event.refused = std::move(taken.refusals);
-    event.refused_more = taken.more;
-  }
+  take_refused(event, json, fds);
   for (const Json& limit : json.value("limits", Json::array())) {
     event.limits.push_back(refusal_from_json(limit));
   }
@@ -96,6 +99,7 @@ Event plain_event(const std::string& name, const Json& json, std::vector<UniqueF
     event.signal = json.value("signal", 0);
   } else if (name == "over") {
     event.kind = Event::Kind::kOver;
+    take_refused(event, json, fds);
   } else {
     throw UserError("a monitor sent a message that is no event");
   }

@@ -64,7 +64,7 @@ struct Event {
     kTerminal,  // `terminal` is set
     kStopped,   // the command was stopped, by `signal`; with a terminal alone
     kReturned,  // the command has ended
-    kOver,      // no process of the command is left
+    kOver,      // no process of the command is left. Unless kReturned says so, it is always told
     kFailed,    // the command did not run; with `command` 0: the sandbox could not be made
     kEnded,     // end of file: nothing of the sandbox is left
   };
@@ -89,8 +89,8 @@ struct Event {
   std::uint64_t cpu_us = 0;
   std::uint64_t max_rss = 0;  // bytes, of its largest process
 
-  // kReturned: what the sandbox refused meanwhile; how many more there were, of which nothing is
-  // known but their number; why nothing is known at all, or empty.
+  // kReturned, kOver: what the sandbox refused since the last of them; how many more there were, of
+  // which nothing is known but their number; why more may have been refused than that, or empty.
   std::vector<Refusal> refused;
   std::uint64_t refused_more = 0;
   std::string refused_unknown;
@@ -120,7 +120,7 @@ UniqueFd order_run(int control, const RunOrder& order, const Command& command,
                    std::span<const int> stdio);
 // The command is executed. A gate that is closed without that ends the command unexecuted.
 void open_gate(UniqueFd gate);
-bool order_signal(int control, std::uint64_t command, int signal);  // to its process group
+bool order_signal(int control, std::uint64_t command, int signal);   // to its process group
 bool order_foreground(int control, std::uint64_t command, bool on);  // of its terminal
 // Its terminal's client has gone.
 bool order_release(int control, std::uint64_t command);

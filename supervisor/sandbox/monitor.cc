@@ -301,6 +301,7 @@ class Monitor {
   RefusalTable::Taken collect_refused() {
     RefusalTable::Taken all;
     if (deputy_hangs()) throw UserError(kDeputyHangs);
+    if (!lost_.empty()) throw UserError(lost_);
     const auto add = [&all](RefusalCounter& counter, std::uint64_t& seen, const Attendant& from) {
       if (counter.value() == seen) return;
       seen = counter.value();
@@ -308,8 +309,13 @@ class Monitor {
       std::move(taken.refusals.begin(), taken.refusals.end(), std::back_inserter(all.refusals));
       all.more += taken.more;
     };
-    add(refusals_, seen_, deputy_);
-    add(missed_, seen_missed_, facade_);
+    try {
+      add(refusals_, seen_, deputy_);
+      add(missed_, seen_missed_, facade_);
+    } catch (const std::exception& error) {
+      lost_ = error.what();
+      throw;
+    }
     return all;
   }
 
@@ -378,7 +384,9 @@ class Monitor {
   // What cannot be told ends the sandbox: the supervisor would wait for it. Throws Failed.
   void tell(const Json& event, const std::vector<UniqueFd>& fds = {}) {
     if (send(event, fds)) return;
-    if (event.value("event", "") != "returned" || fds.empty()) {
+    const std::string name = event.value("event", "");
+    const bool refusals = name == "returned" || name == "over";
+    if (!refusals || fds.empty()) {
       throw Failed("sendmsg, to the supervisor", errno, "");
     }
     // Too many descriptors of this user may be on their way (unix(7), ETOOMANYREFS).
@@ -409,6 +417,7 @@ class Monitor {
   Attendant deputy_;
   RefusalCounter missed_;
   std::uint64_t seen_missed_ = 0;  // of `missed_`
+  std::string lost_;               // why some of what was refused is not known, and will not be
   Attendant facade_;
   UniqueFd facade_link_;  // PID 1's end, until it has it
   pid_t init_ = 0;

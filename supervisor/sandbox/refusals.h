@@ -1,7 +1,8 @@
 // What a sandbox refused, as it was seen by the process that refused it.
 //
 //   attendant:  table.add({"read", "/home/u/.aws/credentials", …});     // while commands run
-//   monitor:    if (counter.value() != seen) collect(attendant)         // when a command returns
+//   monitor:    if (counter.value() != seen) collect(attendant)         // when a command returns,
+//                                                                       // and when it is over
 //
 // Pulled, not sent: a command that is refused a million times costs a counter, not a million
 // messages.
@@ -106,7 +107,7 @@ RefusalTable::Taken unpack(int memory);
 // had been nothing.
 RefusalTable::Taken collect(int channel);
 
-// As in the event "returned" of the monitor and in an outcome's payload.
+// As in the list that goes with an event of the monitor, and in an outcome's payload.
 Json refusal_to_json(const Refusal& refusal);
 Refusal refusal_from_json(const Json& value);
 

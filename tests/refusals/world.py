@@ -171,9 +171,17 @@ class World:
             return {"status": ran.returncode, "stdout": "", "stderr": said}
 
     def outcomes(self):
-        """By call: the outcome's record."""
-        records = (json.loads(line) for line in self.sc("audit", "--all", "--json").splitlines())
-        return {record["call"]: record for record in records if record["kind"] == "outcome"}
+        """By call: the outcome's record, with what was refused to processes that its command left running."""
+        outcomes = {}
+        for record in (json.loads(line) for line in self.sc("audit", "--all", "--json").splitlines()):
+            if record["kind"] != "outcome":
+                continue
+            payload = outcomes.setdefault(record["call"], record)["payload"]
+            if record["payload"].get("left_running"):
+                payload["refused"] = payload.get("refused", []) + record["payload"].get("refused", [])
+                more = payload.get("refused_more", 0) + record["payload"].get("refused_more", 0)
+                payload.update({"refused_more": more} if more else {})
+        return outcomes
 
 
 class Server:

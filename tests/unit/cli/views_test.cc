@@ -136,6 +136,22 @@ TEST(AuditView, ShowsALineForEachRefusal) {
   EXPECT_EQ(blocked_lines(verdict, view), std::vector<std::string>{audit_line(verdict, view)});
 }
 
+TEST(AuditView, WhatACommandLeftRunningIsNotItself) {
+  const Json payload = {
+      {"refused",
+       {{{"operation", "read"}, {"path", "/etc/shadow"}, {"program", "cat"}, {"count", 2}}}},
+      {"left_running", true},
+      {"command", "sh serve.sh"}};
+  const auto outcome = record("outcome", "", payload, "refused to what the command left running");
+  EXPECT_EQ(describe(outcome),
+            "what weather's exec left running is over: sh serve.sh; refused: read /etc/shadow");
+  const auto lines = blocked_lines(outcome, {});
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_TRUE(lines[0].ends_with(
+      "weather tried to read /etc/shadow (cat, 2 times, after its command returned)"))
+      << lines[0];
+}
+
 TEST(AuditView, ALimitIsNamedWithItsSizeAndItsCommand) {
   const Json payload = {{"refused", {{{"operation", "limit"}, {"limit", "wall"}}}},
                         {"limits", {{"wall", "1 second"}}},
