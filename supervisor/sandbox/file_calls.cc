@@ -349,8 +349,10 @@ Answer FileCalls::rename(const Notification& call, const Task& task, int old_dir
   if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) {
     return Answer::refused(EINVAL);
   }
-  const Spot source = view_.spot(from);
-  const Spot target = view_.spot(to);
+  Spot source = view_.open(from);
+  Spot target = view_.open(to);
+  view_.enter(source);
+  view_.enter(target);
   if (source.error != 0 || target.error != 0) {
     const bool first = source.error != 0;
     return missing(task, "rename", first ? from : to, first ? source.error : target.error,

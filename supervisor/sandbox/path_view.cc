@@ -53,6 +53,12 @@ std::string link_text(int directory, const std::string& name) {
   return text;
 }
 
+// "." and ".." are never made or moved.
+bool has_name(std::string_view last) {
+  last = last.substr(0, last.find('/'));
+  return last != "." && last != "..";
+}
+
 int open_path(int at, const std::string& path, int flags) {
   return ::openat(at, path.c_str(), O_PATH | O_CLOEXEC | flags);
 }
@@ -119,20 +125,14 @@ Found PathView::find(const Task& task, const GivenPath& path, bool follow) const
 }
 
 Spot PathView::look(const GivenPath& path) const {
-  return spot_of(path, false);
+  Spot spot = open(path);
+  name(spot);
+  return spot;
 }
 
 Spot PathView::spot(const GivenPath& path) const {
-  return spot_of(path, true);
-}
-
-Spot PathView::spot_of(const GivenPath& path, bool in_turn) const {
-  const Split parts = split(path.text);
-  Spot spot;
-  spot.last = parts.last + parts.slashes;
-  spot.directory.reset(open_path(path.at(), parts.directory, O_DIRECTORY));
-  if (!spot.directory) spot.error = errno;
-  if (spot.error == 0 && parts.last != "." && parts.last != "..") name(spot, parts.last, in_turn);
+  Spot spot = open(path);
+  enter(spot);
   return spot;
 }
 
@@ -140,15 +140,30 @@ Spot PathView::spot(UniqueFd directory, std::string last) const {
   Spot spot;
   spot.directory = std::move(directory);
   spot.last = std::move(last);
-  name(spot, spot.last, true);
+  enter(spot);
+  return spot;
+}
+
+Spot PathView::open(const GivenPath& path) const {
+  const Split parts = split(path.text);
+  Spot spot;
+  spot.last = parts.last + parts.slashes;
+  spot.directory.reset(open_path(path.at(), parts.directory, O_DIRECTORY));
+  if (!spot.directory) spot.error = errno;
   return spot;
 }
 
 // What the directory is called is asked in the turn, before which it may have been called
 // otherwise.
-void PathView::name(Spot& spot, const std::string& last, bool in_turn) const {
-  if (in_turn) spot.error = lock_.take(spot.directory.get(), spot.turn);
-  if (spot.error != 0) return;
+void PathView::enter(Spot& spot) const {
+  if (spot.error != 0 || !has_name(spot.last)) return;
+  spot.error = lock_.take(spot.directory.get(), spot.turn);
+  name(spot);
+}
+
+void PathView::name(Spot& spot) const {
+  if (spot.error != 0 || !has_name(spot.last)) return;
+  const std::string last = spot.last.substr(0, spot.last.find('/'));
   const std::string directory = real_path(spot.directory.get());
   // A path that cannot be told cannot be judged.
   if (directory.empty()) spot.error = ENAMETOOLONG;

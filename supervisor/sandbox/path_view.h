@@ -52,6 +52,10 @@ class PathView {
   // Follows a link in the last place unless `follow` is false.
   Found find(const Task& task, const GivenPath& path, bool follow) const;
   Spot spot(const GivenPath& path) const;
+  // The same in two steps, where a turn must not wait for another path to be looked up, which may
+  // take as long as a command likes: the directory alone, without `real` and a turn; then these.
+  Spot open(const GivenPath& path) const;
+  void enter(Spot& spot) const;
   // The same without a turn, where nothing is decided by the name.
   Spot look(const GivenPath& path) const;
   Spot spot(UniqueFd directory, std::string last) const;
@@ -70,8 +74,7 @@ class PathView {
   std::string meant(const GivenPath& path) const;
 
  private:
-  Spot spot_of(const GivenPath& path, bool in_turn) const;
-  void name(Spot& spot, const std::string& last, bool in_turn) const;
+  void name(Spot& spot) const;
 
   int self_;
   NamesLock& lock_;

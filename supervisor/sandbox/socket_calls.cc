@@ -71,6 +71,11 @@ class NonBlocking {
   int flags_;
 };
 
+// Whether it leads where it says, if nothing of it is a link.
+bool leads_straight(const std::string& path) {
+  return ("/" + path + "/").find("/../") == std::string::npos;
+}
+
 // The socket's own lock may be held by whatever the command does with it.
 int bind_patiently(int socket, const sockaddr* name, socklen_t size) {
   const Patience patience;
@@ -172,13 +177,9 @@ Answer SocketCalls::bind_path(const Task& task, int socket, const Address& addre
   if (text.size() >= sizeof(sockaddr_un::sun_path)) return Answer::refused(EINVAL);
   const GivenPath path = given(task, text);
   if (path.error != 0) return Answer::refused(path.error);
-  // By the same text, for getsockname(2). Once it is our turn, nobody in a sandbox can exchange
-  // what it leads to; what it led to before does not count.
-  const Spot turn = view_.spot(path);
   const Spot spot = view_.spot(path);
-  if (turn.error != 0 || spot.error != 0) {
-    const int error = turn.error != 0 ? turn.error : spot.error;
-    return error == EAGAIN ? Answer::later() : Answer::refused(error);
+  if (spot.error != 0) {
+    return spot.error == EAGAIN ? Answer::later() : Answer::refused(spot.error);
   }
   // To git a socket is as good as a directory "refs".
   const bool git = rules_.judge_names && is_repository_part(spot.last);
@@ -186,18 +187,34 @@ Answer SocketCalls::bind_path(const Task& task, int socket, const Address& addre
     recorder_.add(task, "bind", spot.real);
     return Answer::refused(EACCES);
   }
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  if (path.text.size() >= sizeof name.sun_path) return Answer::refused(ENAMETOOLONG);
-  std::memcpy(name.sun_path, path.text.data(), path.text.size());
-  if (path.base && ::fchdir(path.base.get()) != 0) return Answer::refused(errno);
   ::umask(task.status().mask);
-  const auto size = static_cast<socklen_t>(kPathOffset + path.text.size() + 1);
-  const int error = bind_patiently(socket, reinterpret_cast<const sockaddr*>(&name), size);
+  const int error = bind_in(spot, path, socket);
   if (::fchdir(view_.self()) != 0) throw_errno("fchdir");
   if (error != 0) return Answer::refused(error);
   remember(socket);
   return Answer::of(0);
+}
+
+// In the directory that was looked at, which the text may lead past by now, and by the text as far
+// as it leads there without a link: getsockname(2) tells what a socket was bound to. A text with
+// links is not looked up again in the turn, which all others would wait for: the real path stands
+// for it, or if that is too long the name in its directory.
+int SocketCalls::bind_in(const Spot& spot, const GivenPath& path, int socket) const {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  int from = spot.directory.get();
+  std::string text = spot.last;
+  if (leads_straight(path.text) && view_.meant(path) == spot.real) {
+    text = path.text;
+    if (path.base) from = path.base.get();
+  } else if (spot.real.size() < sizeof name.sun_path && !spot.last.ends_with('/')) {
+    text = spot.real;
+  }
+  if (text.size() >= sizeof name.sun_path) return ENAMETOOLONG;
+  std::memcpy(name.sun_path, text.data(), text.size());
+  if (::fchdir(from) != 0) return errno;
+  const auto size = static_cast<socklen_t>(kPathOffset + text.size() + 1);
+  return bind_patiently(socket, reinterpret_cast<const sockaddr*>(&name), size);
 }
 
 // The very file that the socket has, whatever is at its path by now (linux/un.h; the kernel asks

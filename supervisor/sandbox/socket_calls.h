@@ -50,6 +50,7 @@ class SocketCalls {
   Answer bind(const Notification& call, const Task& task);
   Answer connect(const Notification& call, const Task& task);
   Answer bind_path(const Task& task, int socket, const Address& address);
+  int bind_in(const Spot& spot, const GivenPath& path, int socket) const;
   Answer connect_path(const Task& task, int socket, const Address& address);
   Answer connect_address(int socket, const Address& address) const;
   static int copy_address(const Task& task, std::uint64_t from, std::uint64_t size,

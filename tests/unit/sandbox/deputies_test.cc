@@ -13,6 +13,7 @@
 
 #include "common/fd.h"
 #include "tests/unit/sandbox/sandbox_fixture.h"
+#include "tests/unit/sandbox/silent_mount.h"
 
 namespace sharkcage::sandbox::testing {
 namespace {
@@ -262,6 +263,76 @@ print('end')
   const Outcome outcome = call.finish();
   EXPECT_THAT(outcome.out, Not(HasSubstr("replaced"))) << outcome.text();
   EXPECT_THAT(outcome.out, HasSubstr("end")) << outcome.text();
+}
+
+// A path may take as long to be looked up as a command likes.
+class DeputiesOnASlowPath : public Deputies {
+ protected:
+  using SlowMount = sharkcage::testing::SilentMount;
+  void SetUp() override {
+    if (!SlowMount::possible()) GTEST_SKIP() << "needs root and /dev/fuse";
+    mount_.emplace(base_ + "/home/remote", SlowMount::Answers::kADirectory);
+  }
+  Trial with_mount(const std::string& code) const {
+    Trial trial = python(code);
+    grant(trial, base_ + "/home/remote", Access::kReadWrite);
+    return trial;
+  }
+  std::optional<SlowMount> mount_;
+};
+// FUSE has no id-mapped mounts before Linux 6.12, which a privileged install makes.
+INSTANTIATE_TEST_SUITE_P(Install, DeputiesOnASlowPath, ::testing::Values(Install::kUser), name_of);
+
+// One whose second path is not answered at all.
+TEST_P(DeputiesOnASlowPath, ARenameHasNoTurnWhileItsPathsAreLookedUp) {
+  Call call(launcher(), with_mount(R"(
+open('a', 'w').close()
+print('ready', flush=True)
+while not os.path.exists('go'): pass
+os.rename('a', '../remote/d/b')
+)"));
+  call.start();
+  call.wait_for_output("ready");
+  mount_->forget_names();
+  write("home/workspace/go", "");
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (mount_->asked() == 0) ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  const Outcome other = run(python("os.rename('go', 'gone'); print('renamed')"));
+  EXPECT_EQ(other.out, "renamed\n") << other.text();
+  mount_.reset();
+  call.hang_up();
+}
+
+// Not a second time in its turn.
+TEST_P(DeputiesOnASlowPath, ABindLooksItsPathUpOnce) {
+  const Outcome outcome = run(with_mount(R"(
+def bound(name):
+    one = socket.socket(socket.AF_UNIX); one.bind(name); one.listen()
+    socket.socket(socket.AF_UNIX).connect(one.getsockname())
+    return one.getsockname()
+os.symlink('../remote/d/../../workspace', 'l')
+print(bound('../remote/d/../../workspace/s') == os.path.realpath('s'), bound('l/t') == os.path.realpath('t'))
+)"));
+  EXPECT_EQ(outcome.out, "True True\n") << outcome.text();
+  EXPECT_EQ(mount_->looked_up(), 2);
+}
+
+// What a socket was bound to is what the command said, if there is no link on the way.
+TEST_P(Deputies, ASocketTellsTheNameThatItWasBoundBy) {
+  const Outcome outcome = run(python(R"(
+def bound(name):
+    one = socket.socket(socket.AF_UNIX); one.bind(name); one.listen()
+    socket.socket(socket.AF_UNIX).connect(one.getsockname())
+    return one.getsockname()
+deep = 'd' * 100; os.makedirs(deep); os.symlink(deep, 'l')
+for name in ('s', './t', os.getcwd() + '/u'): print(bound(name) == name, end=' ')
+# Neither may be looked up once more, and the real path has no room.
+listening = socket.socket(socket.AF_UNIX)
+listening.bind('l/v'); listening.listen(); print(listening.getsockname(), os.path.exists('l/v'))
+os.chdir(deep); socket.socket(socket.AF_UNIX).connect('v')
+)"));
+  EXPECT_EQ(outcome.out, "True True True v True\n") << outcome.text();
+  EXPECT_EQ(outcome.exit, 0) << outcome.text();
 }
 
 // Descriptors of each process that is called so.

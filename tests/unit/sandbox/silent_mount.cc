@@ -31,6 +31,16 @@ void answer(int device, std::uint64_t request, int error, const void* body, std:
   }
 }
 
+fuse_attr directory(std::uint64_t inode) {
+  fuse_attr attributes{};
+  attributes.ino = inode;
+  attributes.mode = S_IFDIR | 0777;
+  attributes.nlink = 2;
+  return attributes;
+}
+
+constexpr std::uint64_t kDirectory = FUSE_ROOT_ID + 1;
+
 }  // namespace
 
 bool SilentMount::possible() {
@@ -67,7 +77,7 @@ void SilentMount::serve() {
     if (::read(device_.get(), request.data(), request.size()) < 0) continue;
     fuse_in_header header{};
     std::memcpy(&header, request.data(), sizeof header);
-    const bool looks = answers_ == Answers::kItsEmpty;
+    const bool looks = answers_ != Answers::kNothing;
     if (header.opcode == FUSE_INIT) {
       fuse_init_out out{};
       out.major = FUSE_KERNEL_VERSION;
@@ -77,12 +87,10 @@ void SilentMount::serve() {
     } else if (header.opcode == FUSE_GETATTR && looks) {
       fuse_attr_out out{};
       out.attr_valid = 3600;
-      out.attr.ino = FUSE_ROOT_ID;
-      out.attr.mode = S_IFDIR | 0777;
-      out.attr.nlink = 2;
+      out.attr = directory(header.nodeid);
       answer(device_.get(), header.unique, 0, &out, sizeof out);
-    } else if (header.opcode == FUSE_LOOKUP && looks) {
-      answer(device_.get(), header.unique, ENOENT, nullptr, 0);
+    } else if (header.opcode == FUSE_LOOKUP && looks && knows_names_) {
+      look_up(header.unique, request.data() + sizeof header);
     } else if ((header.opcode == FUSE_STATFS || header.opcode == FUSE_ACCESS ||
                 header.opcode == FUSE_GETXATTR || header.opcode == FUSE_OPENDIR) &&
                looks) {
@@ -93,6 +101,19 @@ void SilentMount::serve() {
       ++asked_;
     }
   }
+}
+
+// Nothing is kept by the kernel, so that it asks each time.
+void SilentMount::look_up(std::uint64_t request, const std::string& name) {
+  if (answers_ != Answers::kADirectory || name != "d") {
+    return answer(device_.get(), request, ENOENT, nullptr, 0);
+  }
+  ++looked_up_;
+  fuse_entry_out out{};
+  out.nodeid = kDirectory;
+  out.attr_valid = 3600;
+  out.attr = directory(kDirectory);
+  answer(device_.get(), request, 0, &out, sizeof out);
 }
 
 }  // namespace sharkcage::testing
