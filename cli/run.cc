@@ -35,6 +35,12 @@ std::string real_path(const std::string& path, const char* what) {
     throw UserError(std::string("Cannot open the ") + what + " " + printable(path) + " (" +
                     error.message() + ")");
   }
+  // Nor could a policy name it, which is text.
+  if (!is_utf8(real.string())) {
+    throw UserError(std::string("The ") + what + " " + printable(real.string()) +
+                        " has a name that is not UTF-8",
+                    "Rename the directory, or work in another one.");
+  }
   return real.string();
 }
 

@@ -96,6 +96,14 @@ TEST_F(Run, WorksWhereItIsCalled) {
       125);
 }
 
+TEST_F(Run, ADirectoryWithoutANameInTextIsNone) {
+  const std::string directory = instance_.workspace() + "/a\xff";
+  std::filesystem::create_directories(directory);
+  const Output output = instance_.sc({"run", "--workspace", directory, "--", "/bin/true"});
+  EXPECT_NE(output.status, 0);
+  EXPECT_THAT(output.err, HasSubstr("not UTF-8. Rename the directory"));
+}
+
 // The instance has a HOME of its own: a supervisor may be started with any.
 TEST_F(Run, RefusesTheHomeOfTheAccountThoughHomeSaysAnother) {
   const std::string account = home_of(::geteuid());
