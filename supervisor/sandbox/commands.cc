@@ -419,9 +419,10 @@ void Commands::collect_refused(Command& now) {
   }
 }
 
-// A refusal belongs to the command whose session it was in, also when that has returned; one of a
-// process that has left its session, to `now`. A keeper's next command has the same session, so the
-// newest counts: what the one before was refused was collected when it was over.
+// A refusal belongs to the command whose keeper the process comes from, also when that has
+// returned; one of which that is not known, to `now`. A keeper's next command has the same session,
+// which is the keeper's, so the newest counts: what the one before was refused was collected when
+// it was over.
 Commands::Command& Commands::owner_of(const Refusal& refusal, Command& now) {
   if (refusal.command == 0) return now;
   const auto owner = std::find_if(commands_.rbegin(), commands_.rend(), [&](const Command& known) {

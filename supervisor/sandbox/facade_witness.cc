@@ -14,6 +14,7 @@
 
 #include "supervisor/sandbox/path_calls.h"
 #include "supervisor/sandbox/refusals.h"
+#include "supervisor/sandbox/task.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -101,7 +102,8 @@ std::string Witness::path_argument(pid_t pid, const Call& call, int dirfd, int p
 void Witness::name_task(pid_t pid, Evidence& evidence) const {
   const std::string text = read_proc(pid, "status");
   evidence.pid = std::atoi(value_of(text, "Tgid:").c_str());
-  evidence.session = std::atoi(value_of(text, "NSsid:").c_str());
+  const pid_t session = std::atoi(value_of(text, "NSsid:").c_str());
+  evidence.command = Task(proc_.get(), pid).command(session, keeper_);
   evidence.program = value_of(text, "Name:");
   // A thread can have a name of its own; the program's is its leader's.
   if (evidence.pid > 0 && evidence.pid != pid) {

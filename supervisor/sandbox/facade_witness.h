@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,9 +20,9 @@ namespace sharkcage::sandbox {
 struct Evidence {
   std::int64_t time_us = 0;  // since 1970
   pid_t pid = 0;             // of the process, inside
-  pid_t session = 0;
-  std::string program;  // its name (comm)
-  bool seen = false;    // its system call was: what follows is known
+  pid_t command = 0;         // see Refusal
+  std::string program;       // its name (comm)
+  bool seen = false;         // its system call was: what follows is known
   PathCall call;
   std::string path, to;  // absolute inside, not followed; empty: there is none, or not readable
   bool ours = false;     // a process of our own that is about to execute a command
@@ -50,6 +51,7 @@ class Witness {
   std::string link_in_proc(pid_t pid, const std::string& link) const;
 
   const UniqueFd proc_;
+  mutable std::atomic<pid_t> keeper_ = 0;  // the last one that was seen
   std::string our_name_;  // of PID 1, and of what it forks, until a command is executed
 };
 

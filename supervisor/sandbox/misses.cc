@@ -75,7 +75,7 @@ Refusal of(const Evidence& evidence) {
   refusal.operation = evidence.seen ? evidence.call.operation : "read";
   refusal.pid = evidence.pid;
   refusal.program = evidence.program;
-  refusal.command = evidence.session;
+  refusal.command = evidence.command;
   refusal.first_us = evidence.time_us;
   return refusal;
 }

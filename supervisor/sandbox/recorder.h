@@ -1,6 +1,7 @@
 // Where the deputy writes down what it refused, with who tried it.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "supervisor/sandbox/refusals.h"
@@ -22,7 +23,7 @@ class Recorder {
     refusal.to = std::move(to);
     refusal.pid = status.pid;
     refusal.program = task.program();
-    refusal.command = status.session;
+    refusal.command = task.command(status.session, keeper_);
     refusal.first_us = microseconds_since_1970();
     refusal.hidden = hidden;
     table_.add(std::move(refusal));
@@ -33,6 +34,7 @@ class Recorder {
 
  private:
   RefusalCounter& counter_;
+  std::atomic<pid_t> keeper_ = 0;  // the last one that was seen
   RefusalTable table_;
 };
 

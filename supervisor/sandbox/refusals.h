@@ -31,7 +31,7 @@ struct Refusal {
   std::string to = {};        // of "rename" and "link": the other path
   pid_t pid = 0;              // inside
   std::string program = {};   // its name (comm)
-  pid_t command = 0;          // the session id inside, which is its keeper's pid; 0: not known
+  pid_t command = 0;          // its keeper, by the pid inside; 0: not known
   std::int64_t first_us = 0;  // microseconds since 1970, of the first one
   std::uint64_t count = 1;
   // It is not shown, whether it exists or not: the supervisor asks outside whether anything was

@@ -19,6 +19,9 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kMaxStatus = 8192;
+constexpr pid_t kInit = 1;
+constexpr int kMaxAncestors = 128;
+constexpr int kMaxTries = 8;
 
 // The last number in the line of `text` that begins with `name`: of NSpid and its kind, the one of
 // the innermost namespace.
@@ -112,11 +115,36 @@ TaskStatus Task::status() const {
   TaskStatus status;
   status.leader = number("Tgid:");
   status.pid = number("NStgid:");
+  status.parent = number("PPid:");
   status.session = number("NSsid:");
   const long mask = last_number(text, "Umask:", 8);
   // Not known: nobody else's business.
   status.mask = mask < 0 ? 077 : static_cast<mode_t>(mask);
   return status;
+}
+
+// PID 1 keeps the only command of its sandbox.
+pid_t Task::command(pid_t session, std::atomic<pid_t>& last) const {
+  if (session <= kInit || session == last) return session;
+  const pid_t found = keeper();
+  if (found == session) last = found;
+  return found > 0 ? found : session;
+}
+
+// The number inside, or 0. Keepers are the children of PID 1, and take in whoever has lost its
+// parent (PR_SET_CHILD_SUBREAPER): a chain of which one ends meanwhile is a shorter one, and looked
+// at anew.
+pid_t Task::keeper() const {
+  for (int tries = 0; tries < kMaxTries; ++tries) {
+    TaskStatus below = status();
+    for (int steps = 0; steps < kMaxAncestors && below.parent > 0; ++steps) {
+      const TaskStatus above = Task(proc_, below.parent).status();
+      if (above.pid == kInit) return below.pid;
+      below = above;
+    }
+    if (below.pid > 0) return 0;
+  }
+  return 0;
 }
 
 std::string Task::program() const {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -16,7 +17,8 @@ namespace sharkcage::sandbox {
 struct TaskStatus {
   pid_t leader = 0;   // the thread group's number, outside
   pid_t pid = 0;      // the same, inside
-  pid_t session = 0;  // inside: that of the command's leader
+  pid_t parent = 0;   // outside
+  pid_t session = 0;  // inside: that of the command's keeper, unless the process has left it
   mode_t mask = 022;  // umask(2)
 };
 
@@ -38,12 +40,16 @@ class Task {
   UniqueFd descriptor(int fd) const;
 
   TaskStatus status() const;
+  // Its command, as a Refusal names it: the keeper that it descends from, whatever its `session`.
+  // `last`: the keeper that was seen last, for whose session nothing is looked up.
+  pid_t command(pid_t session, std::atomic<pid_t>& last) const;
   std::string program() const;  // the name of its process (comm)
   // The device of its controlling terminal, or 0.
   unsigned terminal() const;
 
  private:
   std::string path_of(const char* entry) const;
+  pid_t keeper() const;
   std::string content_of(const char* entry) const;
 
   int proc_;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -256,12 +257,45 @@ TEST_F(LeftRunning, AMonitorThatIsKilledIsTold) {
               HasSubstr("may have been refused what is not known: the process that watches"));
 }
 
-// One that left its command's session is the only one that is left.
-TEST_F(LeftRunning, OfItsOwnSessionIsTheCommandsThatIsStillThere) {
-  const std::string call = run({"python3", "leave.py", "a", "own session"});
+// Which session a process is in is its own choice; which command it comes from is not.
+TEST_F(LeftRunning, WhatMadeASessionOfItsOwnIsItsCommands) {
+  const std::string first = run({"python3", "leave.py", "a", "own session"});
+  const std::string second = run({"python3", "leave.py", "b", "own session"});
+  let_try("b");
   let_try("a");
+  const std::string innocent = run({"true"});
+  EXPECT_THAT(refused(), IsEmpty());
+  let_end("b");
+  wait_until([&] { return instance_.status().at("calls").size() == 1; });
+  EXPECT_THAT(refused()[first], IsEmpty());
+  EXPECT_THAT(refused()[second], ElementsAre("later: create /usr/b"));
   instance_.stop();
-  EXPECT_THAT(refused()[call], ElementsAre("later: create /usr/a"));
+  EXPECT_THAT(refused()[first], ElementsAre("later: create /usr/a"));
+  EXPECT_THAT(refused()[second], ElementsAre("later: create /usr/b"));
+  EXPECT_THAT(refused()[innocent], IsEmpty());
+}
+
+// By the file system of our own, which sees look-ups: another process than the deputy.
+TEST_F(LeftRunning, SoIsWhatItLooksForInVain) {
+  if (::access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "/dev/fuse cannot be opened";
+  write_text(instance_.home() + "/.netrc", "the key");
+  const std::string call = run({"python3", "-c",
+                                "import os\n"
+                                "for end in ('a.go', 'a.done'): os.mkfifo(end, 0o666)\n"
+                                "if os.fork(): os._exit(0)\n"
+                                "os.setsid()\n"
+                                "if os.fork(): os._exit(0)\n"
+                                "open('a.go').read()\n"
+                                "try: open(os.path.expanduser('~/.netrc'))\n"
+                                "except OSError: pass\n"
+                                "open('a.done', 'w').close()\n"
+                                "open('a.go').read()"});
+  let_try("a");
+  const std::string innocent = run({"true"});
+  EXPECT_THAT(refused(), IsEmpty());
+  instance_.stop();
+  EXPECT_THAT(refused()[call], ElementsAre("later: read " + instance_.home() + "/.netrc"));
+  EXPECT_THAT(refused()[innocent], IsEmpty());
 }
 
 }  // namespace
