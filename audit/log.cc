@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/file.h>
@@ -76,6 +77,13 @@ UniqueFd take_lock(const std::string& database) {
       "Run \"sc audit verify\" for details and keep a copy of the files. To go on with a "
       "new log, move the folders audit, seal and keys out of the instance's state "
       "directory.");
+}
+
+// Being woken, this thread does not take the processor from who woke it and has more to do
+// (sched(7), SCHED_BATCH). That it cannot be set does no harm.
+void give_way() {
+  const sched_param none{};
+  ::sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
 // Threads of ours leave signals to the program: a handler must not run here, and SIGXFSZ would kill
@@ -377,6 +385,7 @@ void Log::Impl::append(Record record, Done done) {
 
 void Log::Impl::run_writer() {
   ::pthread_setname_np(::pthread_self(), "audit-writer");
+  give_way();
   while (true) {
     std::vector<Item> group = next_group();
     if (group.empty()) return;

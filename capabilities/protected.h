@@ -19,6 +19,7 @@ struct ProtectedPath {
   bool system = false;        // outside any home: a workspace must not contain it either
   bool above_only = false;    // the home itself: what is inside is open, the whole of it is not
   bool links_listed = false;  // where links directly inside lead is in the list too
+  bool operator==(const ProtectedPath&) const = default;
 };
 
 struct ProtectionInput {

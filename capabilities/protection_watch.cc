@@ -79,29 +79,45 @@ std::optional<std::set<std::string>> directories_on_way(const std::string& path)
 }  // namespace
 
 // Nothing when the directory is reached over links or cannot be looked at.
-std::optional<ProtectionWatch::Directory> ProtectionWatch::look_at(const std::string& path) {
+std::optional<ProtectionWatch::Directory> ProtectionWatch::look_at(const std::string& path,
+                                                                   UniqueFd* held) {
   open_how how{};
   how.flags = O_PATH | O_CLOEXEC;
   how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  const UniqueFd fd(
-      static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
+  UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
   if (!fd) {
     if (errno == ENOENT || errno == ENOTDIR) return Directory{path, false, false, 0, 0, 0};
     return std::nullopt;
   }
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return std::nullopt;
+  if (held != nullptr) *held = std::move(fd);
   return Directory{path,          true,          S_ISDIR(status.st_mode),
                    status.st_dev, status.st_ino, nanoseconds(status.st_ctim)};
+}
+
+// Nothing also when it changed after the list was begun, or so shortly before that it may have
+// changed again with the same stamp.
+std::optional<ProtectionWatch::Directory> ProtectionWatch::look_at_settled(const std::string& path,
+                                                                           std::int64_t started) {
+  UniqueFd fd;
+  auto directory = look_at(path, &fd);
+  if (!directory || !directory->exists) return directory;
+  const std::int64_t settled = directory->changed + settled_after(fd.get(), directory->changed);
+  return settled < started ? directory : std::nullopt;
 }
 
 const std::vector<ProtectedPath>& ProtectionWatch::paths(const ProtectionInput& input) {
   if (usable_ && same(input, input_) && holds()) return list_;
   const std::int64_t started = stamp_now();
   usable_ = false;
-  list_ = protected_paths(input);
-  input_ = input;
+  auto list = protected_paths(input);
   ++made_;
+  if (list != list_) {
+    list_ = std::move(list);
+    ++version_;
+  }
+  input_ = input;
   usable_ = remember(started);
   return list_;
 }
@@ -116,13 +132,12 @@ bool ProtectionWatch::holds() const {
 }
 
 // Notes what has to be the same for the list to hold; false when it cannot be told. `started` is
-// when the making of the list began: a directory that changed after that, or shortly before it,
-// tells nothing.
+// when the making of the list began.
 bool ProtectionWatch::remember(std::int64_t started) {
   directories_.clear();
   singles_.clear();
   const auto keep = [&](std::optional<Directory> directory) {
-    if (!directory || (directory->exists && directory->changed + kSettled >= started)) return false;
+    if (!directory) return false;
     directories_.push_back(std::move(*directory));
     return true;
   };
@@ -131,9 +146,8 @@ bool ProtectionWatch::remember(std::int64_t started) {
   std::set<std::string> groups;
   for (const auto& [parent, count] : entries_in) {
     // A directory that is reached over links is none: its entries are looked at one by one.
-    const auto directory = count >= kGroup ? look_at(parent) : std::nullopt;
-    if (!directory) continue;
-    if (!keep(directory)) return false;
+    if (count < kGroup || !look_at(parent)) continue;
+    if (!keep(look_at_settled(parent, started))) return false;
     groups.insert(parent);
   }
   for (const ProtectedPath& entry : list_) {
@@ -146,7 +160,7 @@ bool ProtectionWatch::remember(std::int64_t started) {
     // Which links are in it is part of the list. A file holds none as long as it is that file.
     const auto inside = look_at(entry.real);
     if (inside && grouped && !inside->folder) continue;
-    if (!keep(inside)) return false;
+    if (!inside || !keep(look_at_settled(entry.real, started))) return false;
   }
   return true;
 }
@@ -160,8 +174,8 @@ bool ProtectionWatch::watch_way_to(const ProtectedPath& entry, std::int64_t star
   std::vector<Directory> found;
   for (const std::string& path : *way) {
     if (watched.contains(path)) continue;
-    auto directory = look_at(path);
-    if (!directory || !directory->exists || directory->changed + kSettled >= started) return false;
+    auto directory = look_at_settled(path, started);
+    if (!directory || !directory->exists) return false;
     found.push_back(std::move(*directory));
   }
   for (Directory& directory : found) {

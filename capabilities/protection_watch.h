@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "capabilities/protected.h"
+#include "common/fd.h"
 
 namespace sharkcage {
 
@@ -18,6 +19,8 @@ class ProtectionWatch {
   // What `protected_paths(input)` would return now. Valid until the next call.
   const std::vector<ProtectedPath>& paths(const ProtectionInput& input);
 
+  // Another number for another list.
+  std::uint64_t version() const { return version_; }
   // How often the whole list was made, for tests.
   std::uint64_t made() const { return made_; }
 
@@ -40,7 +43,8 @@ class ProtectionWatch {
     bool exists = false;
   };
 
-  static std::optional<Directory> look_at(const std::string& path);
+  static std::optional<Directory> look_at(const std::string& path, UniqueFd* held = nullptr);
+  static std::optional<Directory> look_at_settled(const std::string& path, std::int64_t started);
   bool holds() const;
   bool remember(std::int64_t started);
   bool watch_way_to(const ProtectedPath& entry, std::int64_t started,
@@ -51,6 +55,7 @@ class ProtectionWatch {
   std::vector<Directory> directories_;
   std::vector<Single> singles_;
   bool usable_ = false;
+  std::uint64_t version_ = 0;
   std::uint64_t made_ = 0;
 };
 

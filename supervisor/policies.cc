@@ -107,9 +107,9 @@ std::shared_ptr<const DerivedPolicy> Policies::standing(
   Key key;
   key.owner = session.owner;
   key.generation = generation;
-  key.protection = protected_[session.owner].made();
+  key.protection = protected_[session.owner].version();
   if (protection.account != nullptr) {
-    key.account_protection = account_protected_[session.owner].made();
+    key.account_protection = account_protected_[session.owner].version();
   }
   key.access = session.access;
   if (timeout) key.timeout_ms = timeout->count();
@@ -121,11 +121,10 @@ std::shared_ptr<const DerivedPolicy> Policies::standing(
     key.mounts.emplace_back(mount.source, mount.path);
   if (const auto known = remembered_.find(key); known != remembered_.end()) return known->second;
 
-  auto derived = std::make_shared<const DerivedPolicy>(derive_for(subject, session, timeout));
+  auto derived = std::make_shared<const DerivedPolicy>(
+      derive_on(ground_of(session.owner, protection), subject, session, timeout));
   if (remembered_.size() >= kMaxRemembered) remembered_.clear();
-  // Looked at a second time while deriving: then this key is the one of before.
-  if (protected_[session.owner].made() == key.protection)
-    remembered_.emplace(std::move(key), derived);
+  remembered_.emplace(std::move(key), derived);
   return derived;
 }
 

@@ -62,7 +62,7 @@ class Policies {
   struct Key {
     uid_t owner = 0;
     std::uint64_t generation = 0;
-    std::uint64_t protection = 0;  // how often the protected paths were listed anew
+    std::uint64_t protection = 0;  // the version of the list of protected paths
     std::uint64_t account_protection = 0;
     Access access = Access::kReadOnly;
     std::int64_t timeout_ms = -1;

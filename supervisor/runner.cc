@@ -276,12 +276,14 @@ void Runner::finish(Running& running, Json notification, const std::string& deci
   record.policy = running.call->policy_digest;
   if (!running.dropped.empty()) payload["dropped_variables"] = running.dropped;
   if (payload.contains("refused")) notification["refused"] = payload["refused"].size();
-  record.payload = std::move(payload);
-  journal_.note(std::move(record));
+  // Before the log's thread is woken, which may take this processor.
   if (const auto connection = running.connection.lock()) {
     notification["call"] = running.call->id;
     connection->send(rpc::notification("exec.exit", std::move(notification)));
+    connection->flush();
   }
+  record.payload = std::move(payload);
+  journal_.note(std::move(record));
 }
 
 bool Runner::signal(const std::string& call, int number) {

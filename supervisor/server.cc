@@ -11,11 +11,13 @@
 #include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
+#include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "common/errors.h"
 #include "common/text.h"
@@ -111,8 +113,21 @@ void Connection::send(const Json& message, std::vector<UniqueFd> fds) {
   Outgoing out{dump_json(message) + "\n", std::move(fds)};
   queued_bytes_ += out.line.size();
   if (queued_bytes_ > kMaxQueued) return close();
-  queue_.push_back(std::move(out));
-  if (writing_) return;
+  // Lines that go out together wake the client once.
+  if (!writing_ && !queue_.empty() && queue_.back().fds.empty() && out.fds.empty()) {
+    queue_.back().line += out.line;
+  } else {
+    queue_.push_back(std::move(out));
+  }
+  if (writing_ || std::exchange(scheduled_, true)) return;
+  asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    self->scheduled_ = false;
+    self->flush();
+  });
+}
+
+void Connection::flush() {
+  if (writing_ || write_some()) return;
   writing_ = true;
   asio::co_spawn(
       socket_.get_executor(), [self = shared_from_this()] { return self->write_queue(); },
@@ -127,17 +142,21 @@ void Connection::close() {
 
 asio::awaitable<void> Connection::write_queue() {
   std::error_code error;
+  do {
+    co_await socket_.async_wait(stream_protocol::socket::wait_write,
+                                asio::redirect_error(asio::use_awaitable, error));
+  } while (!error && !write_some());
+  writing_ = false;
+}
+
+// False when the client must read before more can be written.
+bool Connection::write_some() {
   while (!queue_.empty() && socket_.is_open()) {
     Outgoing& out = queue_.front();
     std::vector<int> numbers;
     for (const auto& fd : out.fds) numbers.push_back(fd.get());
     const ssize_t sent = send_with_fds(socket_.native_handle(), out.line, numbers, MSG_DONTWAIT);
-    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      co_await socket_.async_wait(stream_protocol::socket::wait_write,
-                                  asio::redirect_error(asio::use_awaitable, error));
-      if (error) break;
-      continue;
-    }
+    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
     if (sent < 0) {
       close();
       break;
@@ -147,7 +166,7 @@ asio::awaitable<void> Connection::write_queue() {
     out.line.erase(0, static_cast<std::size_t>(sent));
     if (out.line.empty()) queue_.pop_front();
   }
-  writing_ = false;
+  return true;
 }
 
 Server::Server(asio::io_context& context, std::map<std::string, Method> methods, Hooks hooks)
@@ -168,7 +187,10 @@ void Server::stop() {
   acceptor_.close(ignored);
   if (!path_.empty()) ::unlink(path_.c_str());
   for (auto& [id, connection] : connections_) {
-    if (const auto alive = connection.lock()) alive->close();
+    const auto alive = connection.lock();
+    if (!alive) continue;
+    alive->flush();
+    alive->close();
   }
 }
 
@@ -242,6 +264,7 @@ asio::awaitable<void> Server::serve(std::shared_ptr<Connection> connection) {
     if (error || !take_block(connection, lines)) break;
   }
   // Answers that are on their way still go out; then the socket is closed.
+  connection->flush();
   while (connection->open() && connection->writing_ && !error) {
     co_await connection->socket_.async_wait(stream_protocol::socket::wait_write,
                                             asio::redirect_error(asio::use_awaitable, error));

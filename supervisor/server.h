@@ -44,6 +44,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Queues one line, with descriptors attached to its first byte. A client that does not read its
   // answers is cut off at kMaxQueued. Does nothing on a closed connection.
   void send(const Json& message, std::vector<UniqueFd> fds = {});
+  // What is queued goes out now, not when what runs has returned.
+  void flush();
   void close();
   bool open() const { return socket_.is_open(); }
 
@@ -54,11 +56,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::vector<UniqueFd> fds;
   };
   asio::awaitable<void> write_queue();
+  bool write_some();
 
   asio::local::stream_protocol::socket socket_;
   std::deque<Outgoing> queue_;
   std::size_t queued_bytes_ = 0;
-  bool writing_ = false;
+  bool scheduled_ = false;  // to be written when what runs has returned
+  bool writing_ = false;    // the client has to read first
   bool greeted_ = false;
   std::size_t in_flight_ = 0;
   std::deque<UniqueFd> fds_;  // received and not yet claimed by a request

@@ -2,6 +2,7 @@
 // locale.
 #include "supervisor/sandbox/init.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -158,12 +159,28 @@ class Init {
     ::sigaddset(&child, SIGCHLD);
     children_ = ::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     if (children_ < 0) fail(InitReport::kCommand, "signalfd");
+    look_around();
     for (;;) {
       pollfd events[2] = {{channel_, POLLIN, 0}, {children_, POLLIN, 0}};
       if (::poll(events, 2, -1) < 0) continue;
       if (events[1].revents != 0) reap();
       if (events[0].revents != 0) obey();
     }
+  }
+
+  // The kernel asks the facade for each name once, and once whether it wants to hear of opened
+  // files. What every program makes it ask is known then before a command waits for it.
+  void look_around() {
+    static constexpr const char* kNames[] = {"/bin",  "/sbin", "/lib", "/lib64",
+                                             "/home", "/root", "/var"};
+    for (const char* name : kNames) {
+      pollfd order{channel_, POLLIN, 0};
+      if (::poll(&order, 1, 0) != 0) return;
+      struct stat status {};
+      ::stat(name, &status);
+    }
+    const int loader_cache = ::open("/etc/ld.so.cache", O_RDONLY | O_CLOEXEC);
+    if (loader_cache >= 0) ::close(loader_cache);
   }
 
   // Keepers that have ended, and what a killed one leaves behind.
