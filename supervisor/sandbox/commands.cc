@@ -26,8 +26,8 @@ constexpr const char* kKeeperLost =
     "the process that keeps the command was killed, by the sandbox's memory limit or from inside";
 // A keeper ends what belongs to its command within a second, or ends itself.
 constexpr std::chrono::milliseconds kEndPatience{1500};
-// Keepers that have no command; each holds some memory.
-constexpr std::size_t kMaxWaiting = 4;
+// Keepers that have no command; each holds 24 kB.
+constexpr std::size_t kMaxWaiting = 16;
 constexpr const char* kUnanswered = "its attendant does not answer";
 // How long a client may take to read what a killed command had written.
 constexpr std::chrono::milliseconds kOutputPatience{1000};
@@ -88,37 +88,37 @@ bool Commands::run(const Json& order, std::vector<UniqueFd> fds) {
   any_ = true;
   full_ = command.last;
   if (waiting_.empty()) waiting_.push_back(make_keeper(command.last));
-  command.channel = std::move(waiting_.back());
+  command.keeper = std::move(waiting_.back());
   waiting_.pop_back();
   std::vector<int> numbers;
   for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
-  if (!send_order(command.channel.get(), {InitOrder::kRun, 0}, numbers)) {
+  if (!send_order(command.keeper.channel.get(), {InitOrder::kRun, 0}, numbers)) {
     // A command has killed the keeper that waited for this one.
-    command.channel = make_keeper(command.last);
-    send_order(command.channel.get(), {InitOrder::kRun, 0}, numbers);
+    command.keeper = make_keeper(command.last);
+    send_order(command.keeper.channel.get(), {InitOrder::kRun, 0}, numbers);
   }
   commands_.push_back(std::move(command));
   return true;
 }
 
 // A PID 1 that is gone is told by its pidfd.
-UniqueFd Commands::make_keeper(bool last) {
+Commands::KeeperEnd Commands::make_keeper(bool last) {
   auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
   const int fd = theirs.get();
   send_order(init_, {InitOrder::kKeep, last ? 1 : 0}, std::span(&fd, 1));
-  return std::move(ours);
+  return {std::move(ours), 0};
 }
 
 void Commands::signal(std::uint64_t id, int number) {
   Command* command = find(id);
   if (command != nullptr && !command->returned)
-    send_order(command->channel.get(), {InitOrder::kSignal, number});
+    send_order(command->keeper.channel.get(), {InitOrder::kSignal, number});
 }
 
 void Commands::foreground(std::uint64_t id, bool on) {
   Command* command = find(id);
   if (command != nullptr && !command->returned)
-    send_order(command->channel.get(), {InitOrder::kForeground, on ? 1 : 0});
+    send_order(command->keeper.channel.get(), {InitOrder::kForeground, on ? 1 : 0});
 }
 
 void Commands::release(std::uint64_t id) {
@@ -135,12 +135,12 @@ void Commands::cancel(std::uint64_t id, const std::string& reason) {
   if (command->last) return hooks_.end_sandbox(command->reason);
   if (std::exchange(command->ending, true)) return;
   command->deadline = Clock::now() + kEndPatience;
-  send_order(command->channel.get(), {InitOrder::kEnd, 0});
+  send_order(command->keeper.channel.get(), {InitOrder::kEnd, 0});
 }
 
 void Commands::add_to(std::vector<pollfd>& events) const {
   for (const Command& command : commands_) {
-    if (command.channel) events.push_back({command.channel.get(), POLLIN, 0});
+    if (command.keeper.channel) events.push_back({command.keeper.channel.get(), POLLIN, 0});
     if (command.input) command.input->add_to(events);
     if (command.output) command.output->add_to(events);
     if (command.released) events.push_back({command.terminal.get(), POLLIN, 0});
@@ -157,7 +157,7 @@ void Commands::hear(const std::vector<pollfd>& events) {
     if (event.revents == 0) continue;
     const auto command =
         std::find_if(commands_.begin(), commands_.end(),
-                     [&](const Command& known) { return known.channel.get() == event.fd; });
+                     [&](const Command& known) { return known.keeper.channel.get() == event.fd; });
     if (command != commands_.end()) {
       while (hear(*command)) continue;
       continue;
@@ -236,7 +236,7 @@ void Commands::keep_time() {
 void Commands::close(const std::string& reason, const rusage& usage) {
   closed_ = true;
   for (Command& command : commands_) {
-    while (command.channel && hear(command)) continue;
+    while (command.keeper.channel && hear(command)) continue;
   }
   if (Command* newest = newest_there()) collect_refused(*newest);
   for (Command& command : commands_) {
@@ -277,17 +277,17 @@ Commands::Command* Commands::find(std::uint64_t id) {
 
 // False when its keeper has said nothing more.
 bool Commands::hear(Command& command) {
-  if (!command.channel) return false;
+  if (!command.keeper.channel) return false;
   InitReport report;
   std::vector<UniqueFd> fds;
-  const ssize_t size = recv_with_fds(command.channel.get(), reinterpret_cast<char*>(&report),
+  const ssize_t size = recv_with_fds(command.keeper.channel.get(), reinterpret_cast<char*>(&report),
                                      sizeof report, fds, MSG_DONTWAIT);
   if (size < 0 && errno == EAGAIN) return false;
   if (size == sizeof report) {
     on_report(command, report, fds);
     return true;
   }
-  command.channel.reset();
+  command.keeper.channel.reset();
   if (!command.over) lost(command);
   return false;
 }
@@ -300,8 +300,8 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
       }
       hooks_.tell({{"event", "terminal"}, {"id", command.id}}, fds);
       break;
-    case InitReport::kStarted:
-      command.session = report.session;
+    case InitReport::kKeeper:
+      command.keeper.session = report.session;
       break;
     case InitReport::kStopped:
       hooks_.tell({{"event", "stopped"}, {"id", command.id}, {"signal", report.value}}, {});
@@ -336,9 +336,9 @@ void Commands::note_over(Command& command) {
   command.over = true;
   if (command.output) command.output->note_end();
   if (waiting_.size() < kMaxWaiting) {
-    waiting_.push_back(std::move(command.channel));
+    waiting_.push_back({std::move(command.keeper.channel), command.keeper.session});
   } else {
-    command.channel.reset();
+    command.keeper.channel.reset();
   }
 }
 
@@ -426,7 +426,7 @@ void Commands::collect_refused(Command& now) {
 Commands::Command& Commands::owner_of(const Refusal& refusal, Command& now) {
   if (refusal.command == 0) return now;
   const auto owner = std::find_if(commands_.rbegin(), commands_.rend(), [&](const Command& known) {
-    return known.session == refusal.command;
+    return known.keeper.session == refusal.command;
   });
   return owner == commands_.rend() ? now : *owner;
 }

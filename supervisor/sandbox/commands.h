@@ -78,11 +78,14 @@ class Commands {
   void close(const std::string& reason, const rusage& usage);
 
  private:
+  struct KeeperEnd {
+    UniqueFd channel;
+    pid_t session = 0;  // inside; 0 before it is told
+  };
   struct Command {
     std::uint64_t id = 0;
     bool last = false;
-    pid_t session = 0;  // inside; 0 before it is started
-    UniqueFd channel;
+    KeeperEnd keeper;
     Clock::time_point started;
     Clock::time_point deadline = Clock::time_point::max();
     std::string reason;   // why we end it
@@ -117,12 +120,12 @@ class Commands {
   void keep_output(Command& command);
   void drain_terminal(Command& command);
   void tell_failed(Command& command, InitReport& report);
-  UniqueFd make_keeper(bool last);
+  KeeperEnd make_keeper(bool last);
   void lost(Command& command);
 
   const Hooks hooks_;
   int init_ = -1;
-  std::vector<UniqueFd> waiting_;  // the channels of keepers that have no command
+  std::vector<KeeperEnd> waiting_;  // those that have no command
   LimitWatch* watch_ = nullptr;
   std::uint64_t output_ = 0;
   std::list<Command> commands_;

@@ -32,7 +32,7 @@ struct InitReport {
     kReady,     // of PID 1; descriptor: the listener, if any
     kFailed,    // of PID 1: `what` failed with `error` at `text`; of a keeper: no command runs
     kTerminal,  // descriptor: the master of the command's terminal
-    kStarted,   // process `value` of session `session` waits at the gate to execute the command
+    kKeeper,    // of a new keeper: it leads session `session`, which its commands are in
     kStopped,   // the command's leader was stopped by signal `value`; with a terminal alone
     kReturned,  // the command ended with wait status `value`; with `over` what kOver says as well
     kOver,      // no process of the command is left; its keeper takes another one. Without

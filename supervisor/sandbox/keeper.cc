@@ -94,6 +94,10 @@ void Keeper::run() {
     fail(InitReport::kCommand, "PR_SET_CHILD_SUBREAPER");
   }
   if (!alone()) ::setsid();
+  InitReport report;
+  report.kind = InitReport::kKeeper;
+  report.session = ::getsid(0);
+  tell(report);
   for (;;) {
     take_command();
     start();
@@ -191,11 +195,6 @@ void Keeper::start() {
 void Keeper::become_command() {
   ::setpgid(0, 0);
   if (!image_.background()) take_foreground(::getpgrp());
-  InitReport report;
-  report.kind = InitReport::kStarted;
-  report.value = ::getpid();
-  report.session = ::getsid(0);
-  tell(report);
   dropped_ = !pass_gate();
   if (dropped_ || !place(fds_ + kStdinFd)) {
     executed_ = false;

@@ -1,6 +1,7 @@
 #include "supervisor/sandbox/monitor.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -74,6 +75,7 @@ class Monitor {
 
   // The story of a sandbox from outside. Throws Failed, UserError, system_error before it runs.
   void run() {
+    give_way();
     read_spec();
     LimitWatch limits(group_name_, spec_.policy.limits);
     limits_ = &limits;
@@ -116,6 +118,14 @@ class Monitor {
       throw UserError(root ? "a privileged supervisor must name an unallocated uid for the sandbox"
                            : "only a privileged supervisor can run commands under another uid");
     }
+  }
+
+  // Woken by what a command does, this process does not take the processor from it in the middle:
+  // then it has several things to do at once (sched(7), SCHED_BATCH). Of this process alone. That
+  // it cannot be set does no harm.
+  static void give_way() {
+    const sched_param none{};
+    ::sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none);
   }
 
   // What PID 1 could not open as the unallocated user: every mount from the host. What the policy
