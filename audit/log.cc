@@ -189,6 +189,7 @@ class Log::Impl {
   std::unique_ptr<SQLite::Database> database_;         // the writer's
   std::unique_ptr<SQLite::Database> keeper_database_;  // the keeper's
   std::unique_ptr<SQLite::Statement> insert_;
+  std::unique_ptr<WalFlush> flush_;
   std::unique_ptr<SealFile> seal_;
   Opening opening_;
   bool torn_seal_ = false;
@@ -270,6 +271,7 @@ Log::Impl::Impl(const Places& places, LogOptions options)
       },
       this);
   reserve_wal(path_);
+  flush_ = std::make_unique<WalFlush>(*database_, path_);
   start_threads();
 }
 
@@ -356,7 +358,7 @@ void Log::Impl::record_recovery(bool torn) {
   // Both slots that are not the newest seal get a good one.
   if (!torn) return;
   for (int i = 0; i < 2; ++i) {
-    seal_->write(head());
+    seal_->write(seal_->sign(head()));
     seal_->flush();
   }
 }
@@ -423,11 +425,14 @@ void Log::Impl::commit(std::vector<Item>& group, std::vector<Committed>& committ
     SQLite::Transaction transaction(*database_);
     for (std::size_t i = 0; i < group.size(); ++i) write_row(group[i], committed[i]);
     transaction.commit();
+    flush_->start();
+    const std::string seal = seal_->sign(tip_);
+    flush_->finish();
+    seal_->write(seal);
   } catch (...) {
     tip_ = before;
     throw;
   }
-  seal_->write(tip_);
   wake_keeper();
   const std::lock_guard lock(mutex_);
   head_ = tip_;

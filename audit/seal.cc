@@ -117,8 +117,11 @@ SealFile::SealFile(std::string path, Key key)
   if (::fdatasync(fd_.get()) != 0) throw_errno("fdatasync", path_);
 }
 
-void SealFile::write(const Head& head) {
-  const std::string text = encode(head, key_);
+std::string SealFile::sign(const Head& head) const {
+  return encode(head, key_);
+}
+
+void SealFile::write(const std::string& seal) {
   struct stat by_name {};
   struct stat by_fd {};
   if (::fstat(fd_.get(), &by_fd) != 0) throw_errno("fstat", path_);
@@ -128,9 +131,9 @@ void SealFile::write(const Head& head) {
   }
   const std::lock_guard lock(mutex_);
   const auto offset = static_cast<off_t>(current_ * kSealBlock);
-  const ssize_t wrote = ::pwrite(fd_.get(), text.data(), text.size(), offset);
+  const ssize_t wrote = ::pwrite(fd_.get(), seal.data(), seal.size(), offset);
   if (wrote < 0) throw_errno("write", path_);
-  if (static_cast<std::size_t>(wrote) != text.size()) throw LogError(path_ + ": short write");
+  if (static_cast<std::size_t>(wrote) != seal.size()) throw LogError(path_ + ": short write");
   dirty_ = true;
 }
 

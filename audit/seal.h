@@ -35,7 +35,7 @@ struct SealState {
 // there.
 SealState read_seal(const std::string& path, const Key& key);
 
-// The one writer. `write` and `flush` may be called by two different threads.
+// The one writer. `flush` may be called by another thread than the rest.
 class SealFile {
  public:
   // Creates the file with a seal of `head`. Throws system_error.
@@ -43,9 +43,11 @@ class SealFile {
 
   SealFile(std::string path, Key key);
 
-  // Signs and writes: from then on the seal survives the end of the process, not yet that of the
-  // kernel. Throws LogError, system_error; also when somebody replaced the file.
-  void write(const Head& head);
+  // What `write` takes. Throws LogError.
+  std::string sign(const Head& head) const;
+  // From then on the seal survives the end of the process, not yet that of the kernel. Throws
+  // LogError, system_error; also when somebody replaced the file.
+  void write(const std::string& seal);
 
   // Waits until everything written before the call is on the disk. Throws system_error.
   void flush();

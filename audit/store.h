@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "audit/row.h"
+#include "common/fd.h"
 
 struct sqlite3_stmt;
 
@@ -33,6 +34,24 @@ std::unique_ptr<SQLite::Database> open_readable(const std::string& path);
 // a commit that overwrites blocks waits half as long as one that makes the file grow. Before
 // anything is appended. Where there is little room it does nothing. Throws system_error.
 void reserve_wal(const std::string& path);
+
+// Flushes the write-ahead log in place of SQLite (synchronous=NORMAL, which leaves that out of a
+// commit and nothing else), in two steps, so that something can be done while the disk works. For
+// the one writer.
+class WalFlush {
+ public:
+  // From now on commits of `database` do not wait for the disk. Throws system_error,
+  // SQLite::Exception.
+  WalFlush(SQLite::Database& database, const std::string& path);
+  // The disk begins to write what is committed. What fails here fails again in `finish`.
+  void start();
+  // Waits until everything committed before is on the disk. Throws system_error.
+  void finish();
+
+ private:
+  const std::string path_;
+  UniqueFd fd_;
+};
 
 // How the schema differs from the one that `open_writable` makes: a trigger, another table, a
 // missing index. Empty if not at all. Such things change what is shown without changing a record.
