@@ -131,6 +131,18 @@ bool ProtectionWatch::holds() const {
          });
 }
 
+// That it is missing follows from what is missing above it, in a directory that is watched.
+bool ProtectionWatch::is_missing_below(const std::set<std::string>& watched, std::string path) {
+  while (path != "/") {
+    path = parent_of(path);
+    const auto above = look_at(path);
+    if (!above) return false;
+    if (watched.contains(path)) return true;
+    if (above->exists) return false;
+  }
+  return false;
+}
+
 // Notes what has to be the same for the list to hold; false when it cannot be told. `started` is
 // when the making of the list began.
 bool ProtectionWatch::remember(std::int64_t started) {
@@ -153,7 +165,8 @@ bool ProtectionWatch::remember(std::int64_t started) {
   for (const ProtectedPath& entry : list_) {
     const bool grouped = entry.real == entry.path && groups.contains(parent_of(entry.path));
     const bool link = entry.real != entry.path;
-    if (!grouped && !(link && watch_way_to(entry, started, groups))) {
+    const bool implied = !entry.exists && !link && is_missing_below(groups, entry.path);
+    if (!grouped && !implied && !(link && watch_way_to(entry, started, groups))) {
       singles_.push_back({entry.path, entry.real, entry.exists});
     }
     if (!entry.exists || !entry.links_listed) continue;

@@ -45,6 +45,7 @@ class ProtectionWatch {
 
   static std::optional<Directory> look_at(const std::string& path, UniqueFd* held = nullptr);
   static std::optional<Directory> look_at_settled(const std::string& path, std::int64_t started);
+  static bool is_missing_below(const std::set<std::string>& watched, std::string path);
   bool holds() const;
   bool remember(std::int64_t started);
   bool watch_way_to(const ProtectedPath& entry, std::int64_t started,

@@ -97,6 +97,29 @@ TEST_F(Watch, AnotherInputIsAnotherList) {
   ask();
 }
 
+// What is missing is not looked at by itself where a directory above it tells.
+TEST_F(Watch, SeesWhatAppearsBelowWhatWasMissing) {
+  ASSERT_TRUE(remembers());
+  make_directory("home/.m2");
+  ask();
+  ASSERT_TRUE(remembers());
+  write("home/.m2/settings.xml", "<password>");
+  ask();
+  ASSERT_TRUE(remembers());
+  make_directory("work/gradle");
+  write("work/gradle/gradle.properties", "key");
+  link(at("work/gradle"), "home/.gradle");
+  ask();
+  ASSERT_TRUE(remembers());
+  fs::remove(at("work/gradle/gradle.properties"));
+  ask();
+  fs::remove(at("home/.m2/settings.xml"));
+  fs::remove(at("home/.m2"));
+  ask();
+  make_directory("home/.m2/settings.xml");
+  ask();
+}
+
 TEST_F(Watch, AFileThatBecomesADirectoryWithLinksIsSeen) {
   write("home/.cargo/credentials", "t");
   ASSERT_TRUE(remembers());
