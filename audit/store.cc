@@ -187,7 +187,9 @@ WalFlush::WalFlush(SQLite::Database& database, const std::string& path)
 }
 
 void WalFlush::start() {
-  if (::sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WRITE) != 0) return;
+  if (::sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WRITE) == 0) return;
+  // A kernel or a filter of a container that does not have it: `finish` does all of it.
+  if (errno != ENOSYS && errno != EPERM) throw_errno("sync_file_range", path_);
 }
 
 void WalFlush::finish() {

@@ -43,7 +43,8 @@ class WalFlush {
   // From now on commits of `database` do not wait for the disk. Throws system_error,
   // SQLite::Exception.
   WalFlush(SQLite::Database& database, const std::string& path);
-  // The disk begins to write what is committed. What fails here fails again in `finish`.
+  // The disk begins to write what is committed. Throws system_error: what failed to be written here
+  // need not be told once more by `finish`.
   void start();
   // Waits until everything committed before is on the disk. Throws system_error.
   void finish();

@@ -21,9 +21,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A supervisor seals what it committed at once. Rows that stay beyond the seal for this long are
-// not of a supervisor at work.
-constexpr auto kSealPatience = 500ms;
 constexpr auto kSealPause = 1ms;
 
 constexpr std::array<std::pair<Fault, std::string_view>, 10> kNames{{
@@ -106,9 +103,10 @@ class Verifier {
   }
 
   // The seal is read before the rows, so that rows can only be ahead of it. While a supervisor is
-  // at work they may be, by the group that it is about to seal: then both are read again.
+  // at work they may be, by the group that it seals once that is on the disk: then both are read
+  // again.
   void take_snapshot() {
-    const auto give_up = std::chrono::steady_clock::now() + kSealPatience;
+    const auto give_up = std::chrono::steady_clock::now() + options_.seal_patience;
     while (true) {
       seal_ = seal_now();
       snapshot_ = std::make_unique<Snapshot>(*database_);

@@ -1,6 +1,7 @@
 // Is the log what was written? Recomputes the chain and holds it against the seal.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -61,6 +62,9 @@ struct VerifyOptions {
   std::function<void(std::uint64_t, std::uint64_t)> progress;
   // Threads that hash; 0: as many as there are processors.
   unsigned threads = 0;
+  // Rows that stay beyond the seal for this long are not of a supervisor at work, which seals what
+  // it has committed when its disk has taken it.
+  std::chrono::milliseconds seal_patience{10'000};
 };
 
 // Checks the whole log; safe while a supervisor appends. Writes nothing. Throws UserError when

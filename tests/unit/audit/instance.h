@@ -62,7 +62,12 @@ class Instance {
     database.exec(sql);
   }
 
-  Verification verified() const { return verify(places_); }
+  // Nobody is at work.
+  Verification verified() const {
+    VerifyOptions options;
+    options.seal_patience = {};
+    return verify(places_, options);
+  }
 
   std::vector<Record> read(const Query& query = {}) const {
     std::vector<Record> records;
