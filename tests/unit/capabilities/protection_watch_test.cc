@@ -1,10 +1,12 @@
 #include "capabilities/protection_watch.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <chrono>
 #include <thread>
 
+#include "capabilities/stamps.h"
 #include "fixture.h"
 
 namespace sharkcage {
@@ -126,6 +128,18 @@ TEST_F(Watch, AFileThatBecomesADirectoryWithLinksIsSeen) {
   fs::remove(at("home/.cargo/credentials"));
   link(at("work"), "home/.cargo/credentials/x");
   ask();
+}
+
+// Otherwise what changes once more within a tick of the kernel could keep its stamp.
+TEST_F(Watch, NothingIsStampedBeforeTheMomentThatWasAskedFor) {
+  for (int i = 0; i < 200; ++i) {
+    const std::int64_t asked = stamp_now();
+    const std::string name = "work/new" + std::to_string(i);
+    make_directory(name);
+    struct stat status {};
+    ASSERT_EQ(::stat(at(name).c_str(), &status), 0);
+    ASSERT_GE(nanoseconds(status.st_ctim), asked);
+  }
 }
 
 }  // namespace
