@@ -92,7 +92,8 @@ Check check_configuration() {
 
 Check check_programs() {
   std::string missing;
-  for (const char* name : {"sharkcaged", "sc-exec", "sharkcage-launcher", "sharkcage-egress"}) {
+  for (const char* name :
+       {"sharkcaged", "sc-exec", "sc-attend", "sharkcage-launcher", "sharkcage-egress"}) {
     if (::access(sibling(name).c_str(), X_OK) != 0)
       missing += std::string(missing.empty() ? "" : ", ") + name;
   }

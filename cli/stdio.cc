@@ -13,6 +13,7 @@
 #include <csignal>
 #include <utility>
 
+#include "cli/forwarded.h"
 #include "common/errors.h"
 
 namespace sharkcage::cli {
@@ -29,9 +30,6 @@ constexpr std::size_t kMaxCapture = 64u << 20;
 constexpr int kTerminalDrainMs = 200;
 // Nobody tells that a shell has put us into the foreground unless we were stopped (bash's fg).
 constexpr int kForegroundLookMs = 200;
-
-constexpr int kForwarded[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
-                              SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH};
 
 void make_nonblocking(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);

@@ -174,13 +174,25 @@ bool Client::receive(int flags) {
   for (auto& fd : fds) fds_.push_back(std::move(fd));
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return true;
   if (got <= 0) return false;
-  if (!lines_.append({block, static_cast<std::size_t>(got)})) {
+  take({block, static_cast<std::size_t>(got)});
+  return true;
+}
+
+void Client::take(std::string_view bytes) {
+  if (!lines_.append(bytes)) {
     throw UserError("The supervisor sent a line longer than the protocol allows");
   }
   while (auto line = lines_.next()) {
     messages_.push_back(parse_json(*line, "the supervisor's answer", {kMaxLine, kMaxDepth}));
   }
-  return true;
+}
+
+Client Client::resume(UniqueFd socket, std::string_view received) {
+  Client client(std::move(socket));
+  client.greeting_id_ = 1;
+  client.last_id_ = 2;
+  client.take(received);
+  return client;
 }
 
 std::optional<Json> Client::read_message() {
@@ -193,8 +205,12 @@ std::optional<Json> Client::read_message() {
 }
 
 Json Client::call(std::string_view method, Json params, std::span<const int> fds) {
-  const std::int64_t id = ++last_id_;
-  send(request(id, method, std::move(params)), fds);
+  send(request(++last_id_, method, std::move(params)), fds);
+  return answer();
+}
+
+Json Client::answer() {
+  const std::int64_t id = last_id_;
   std::deque<Json> notifications;
   for (;;) {
     auto message = read_message();

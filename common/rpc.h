@@ -46,8 +46,8 @@ Json notification(std::string_view method, Json params);
 Json response(const Json& id, Json result);
 Json error_response(const Json& id, const Error& error);
 
-// Cuts a byte stream into lines. `append` returns false once a line exceeds `kMaxLine`; the stream is
-// then lost. Not thread-safe.
+// Cuts a byte stream into lines. `append` returns false once a line exceeds `kMaxLine`; the stream
+// is then lost. Not thread-safe.
 class LineReader {
  public:
   bool append(std::string_view bytes);
@@ -86,6 +86,11 @@ class Client {
 
   explicit Client(UniqueFd socket) : socket_(std::move(socket)) {}
 
+  // Goes on for a program that sent its hello and one request, with the ids 1 and 2, and received
+  // these bytes. `answer` waits for the response to that request, like `call`.
+  static Client resume(UniqueFd socket, std::string_view received);
+  Json answer();
+
   // Sends a request and waits for its response; notifications that arrive before it are kept for
   // `next_notification`. Throws RemoteError, and UserError when the connection ends.
   Json call(std::string_view method, Json params, std::span<const int> fds = {});
@@ -112,6 +117,7 @@ class Client {
   std::optional<Json> read_message();
   void send(const Json& message, std::span<const int> fds);
   bool receive(int flags);
+  void take(std::string_view bytes);
 
   UniqueFd socket_;
   LineReader lines_;

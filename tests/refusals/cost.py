@@ -117,7 +117,7 @@ class WithoutRecording(World):
         try:
             folder = self.place + "/programs"
             os.mkdir(folder)
-            for name in ("sc", "sharkcaged", "sc-exec", "sharkcage-egress"):
+            for name in ("sc", "sharkcaged", "sc-exec", "sc-attend", "sharkcage-egress"):
                 shutil.copy2(f"{self.programs}/{name}", folder)
             shutil.copy2(f"{self.programs}/{WEAKENED}", folder + "/sharkcage-launcher")
         except BaseException:

@@ -13,7 +13,7 @@ from suite.technique import ALL
 
 # The key that the supervisor's session keyring holds.
 KEY = "escape:session"
-PROGRAMS = ("sc", "sharkcaged", "sc-exec", "sharkcage-launcher", "sharkcage-egress")
+PROGRAMS = ("sc", "sharkcaged", "sc-exec", "sc-attend", "sharkcage-launcher", "sharkcage-egress")
 ATTACKS = "escape_attacks"
 PRELOAD = "escape_preload.so"
 WEAKENED = "sharkcage-launcher-weakened"
