@@ -16,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "audit/keys.h"
@@ -36,6 +37,8 @@ using namespace std::chrono_literals;
 // The seal is flushed right behind a commit, but not more often than this: under load one flush
 // serves many commits.
 constexpr auto kSealFlushInterval = 10ms;
+// How long a record that nobody waits for may wait for others.
+constexpr auto kSoon = 2ms;
 // The write-ahead log is copied into the database once it is this long, in pages of 4 KiB …
 constexpr int kCheckpointPages = 512;
 // … and by the writer itself, which stops its growth, where that was not enough under steady load:
@@ -151,7 +154,8 @@ class Log::Impl {
   Impl(const Places& places, LogOptions options);
   ~Impl() { close(); }
 
-  void append(Record record, Done done);
+  void append(Record record, Done done, Haste haste);
+  void hurry();
   Head head() const;
   std::string failure() const;
   void close();
@@ -198,6 +202,7 @@ class Log::Impl {
   std::condition_variable work_;
   std::deque<Item> queue_;
   std::size_t queued_bytes_ = 0;
+  bool urgent_ = false;  // somebody waits for what is queued
   bool closing_ = false;
   std::string failure_;
   Head head_;  // durable and sealed
@@ -353,7 +358,7 @@ void Log::Impl::record_recovery(bool torn) {
   }
   record.payload["torn_seal"] = torn;
   Waiter waiter;
-  append(std::move(record), waiter.callback());
+  append(std::move(record), waiter.callback(), Haste::kNow);
   waiter.wait();
   // Both slots that are not the newest seal get a good one.
   if (!torn) return;
@@ -363,7 +368,7 @@ void Log::Impl::record_recovery(bool torn) {
   }
 }
 
-void Log::Impl::append(Record record, Done done) {
+void Log::Impl::append(Record record, Done done, Haste haste) {
   Item item;
   item.payload = sanitize(record, redact_);
   record.payload = nullptr;
@@ -382,6 +387,14 @@ void Log::Impl::append(Record record, Done done) {
   item.time = std::chrono::system_clock::now();  // under the lock, so that order and times agree
   queued_bytes_ += item.bytes;
   queue_.push_back(std::move(item));
+  const bool first = queue_.size() == 1;
+  const bool wanted = haste == Haste::kNow && !std::exchange(urgent_, true);
+  if (first || wanted) work_.notify_one();
+}
+
+void Log::Impl::hurry() {
+  const std::lock_guard lock(mutex_);
+  urgent_ = true;
   work_.notify_one();
 }
 
@@ -408,12 +421,14 @@ void Log::Impl::run_writer() {
 std::vector<Item> Log::Impl::next_group() {
   std::unique_lock lock(mutex_);
   work_.wait(lock, [&] { return !queue_.empty() || closing_; });
+  work_.wait_for(lock, kSoon, [&] { return urgent_ || closing_; });
   std::vector<Item> group;
   while (!queue_.empty() && group.size() < options_.max_group) {
     queued_bytes_ -= queue_.front().bytes;
     group.push_back(std::move(queue_.front()));
     queue_.pop_front();
   }
+  urgent_ = !queue_.empty();
   return group;
 }
 
@@ -591,13 +606,17 @@ Log::Log(const Places& places, LogOptions options) {
 
 Log::~Log() = default;
 
-void Log::append(Record record, Done done) {
-  impl_->append(std::move(record), std::move(done));
+void Log::append(Record record, Done done, Haste haste) {
+  impl_->append(std::move(record), std::move(done), haste);
+}
+
+void Log::hurry() {
+  impl_->hurry();
 }
 
 Committed Log::append_and_wait(Record record) {
   Waiter waiter;
-  impl_->append(std::move(record), waiter.callback());
+  impl_->append(std::move(record), waiter.callback(), Haste::kNow);
   return waiter.wait();
 }
 

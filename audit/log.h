@@ -77,7 +77,13 @@ class Log {
   //
   // Strings that are not UTF-8 become {"b64": "…"}, integers beyond 2^53 and numbers that are not
   // finite become strings, what is too large is cut, secrets are masked: no value makes this throw.
-  void append(Record record, Done done);
+  //
+  // `kSoon` is for records that nobody waits for: the writer takes them with the next that is
+  // `kNow`, or after 2 ms, so that most of them share a wait for the disk.
+  enum class Haste { kNow, kSoon };
+  void append(Record record, Done done, Haste haste = Haste::kNow);
+  // What is queued is wanted now.
+  void hurry();
 
   // The same, and waits. Not from `done`. Throws LogError.
   Committed append_and_wait(Record record);

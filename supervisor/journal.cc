@@ -12,8 +12,8 @@ Journal::Journal(asio::io_context& context, audit::Log& log,
                  std::function<void(std::string)> failed)
     : context_(context), log_(log), failed_(std::move(failed)) {}
 
-void Journal::append(audit::Record record,
-                     std::function<void(std::string, audit::Committed)> done) {
+void Journal::append(audit::Record record, std::function<void(std::string, audit::Committed)> done,
+                     audit::Log::Haste haste) {
   ++appended_;
   // Called on the log's thread, or right here when the log refuses.
   const auto finish = [this, done = std::move(done)](const std::string& error,
@@ -30,15 +30,17 @@ void Journal::append(audit::Record record,
     });
   };
   try {
-    log_.append(std::move(record),
-                [finish](std::exception_ptr error, const audit::Committed& place) {
-                  try {
-                    if (error) std::rethrow_exception(error);
-                    finish({}, place);
-                  } catch (const std::exception& problem) {
-                    finish(problem.what(), {});
-                  }
-                });
+    log_.append(
+        std::move(record),
+        [finish](std::exception_ptr error, const audit::Committed& place) {
+          try {
+            if (error) std::rethrow_exception(error);
+            finish({}, place);
+          } catch (const std::exception& problem) {
+            finish(problem.what(), {});
+          }
+        },
+        haste);
   } catch (const audit::LogError& error) {
     finish(error.what(), {});
   }
@@ -57,9 +59,12 @@ asio::awaitable<audit::Committed> Journal::write(audit::Record record,
                                                       void(std::string, audit::Committed)>(
       [this, &meanwhile](auto handler, audit::Record to_write) {
         auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-        append(std::move(to_write), [shared](std::string why, audit::Committed where) {
-          (std::move(*shared))(std::move(why), std::move(where));
-        });
+        append(
+            std::move(to_write),
+            [shared](std::string why, audit::Committed where) {
+              (std::move(*shared))(std::move(why), std::move(where));
+            },
+            audit::Log::Haste::kNow);
         if (meanwhile) meanwhile();
       },
       asio::use_awaitable, std::move(record));
@@ -68,11 +73,14 @@ asio::awaitable<audit::Committed> Journal::write(audit::Record record,
 }
 
 void Journal::note(audit::Record record) {
-  append(std::move(record), [](const std::string&, const audit::Committed&) {});
+  append(
+      std::move(record), [](const std::string&, const audit::Committed&) {},
+      audit::Log::Haste::kSoon);
 }
 
 asio::awaitable<void> Journal::settled() {
   if (committed_ == appended_) co_return;
+  log_.hurry();
   co_await asio::async_initiate<decltype(asio::use_awaitable), void()>(
       [this](auto handler) {
         auto shared = std::make_shared<decltype(handler)>(std::move(handler));

@@ -28,14 +28,16 @@ class Journal {
   asio::awaitable<audit::Committed> write(audit::Record record,
                                           std::function<void()> meanwhile = {});
 
-  // Appends without waiting; a failure reaches `failed`.
+  // Appends without waiting, and so that others can share its way to the disk; a failure reaches
+  // `failed`.
   void note(audit::Record record);
 
   // Resumes when everything that was appended before is durable (or has failed).
   asio::awaitable<void> settled();
 
  private:
-  void append(audit::Record record, std::function<void(std::string, audit::Committed)> done);
+  void append(audit::Record record, std::function<void(std::string, audit::Committed)> done,
+              audit::Log::Haste haste);
   void fail(const std::string& why);
 
   asio::io_context& context_;
