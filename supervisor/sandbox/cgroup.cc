@@ -27,8 +27,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kMount = "/sys/fs/cgroup";
-// PID 1 of a sandbox, which is in its groups beside the commands, and the keepers of commands.
-constexpr std::uint64_t kOurProcesses = 8;
+// PID 1 of a sandbox, which is in its groups beside the commands, and keepers of commands, beside
+// those that wait.
+constexpr std::uint64_t kOurProcesses = 4;
 constexpr std::uint64_t kPeriodUs = 100'000;
 constexpr std::uint64_t kLeastQuotaUs = 1000;  // the kernel takes no less
 // Where the supervisor and its children are, if its own group had to be emptied.
@@ -137,7 +138,9 @@ ControlGroup::ControlGroup(const std::string& name, const Limits& limits) {
     if (::mkdir(group.path.c_str(), 0755) != 0) continue;
     groups_.push_back(group);
     if (group.unified || controller == "memory") limit_memory(group, limits.memory);
-    if (group.unified || controller == "pids") limit_pids(group, limits.pids + kOurProcesses);
+    if (group.unified || controller == "pids") {
+      limit_pids(group, limits.pids + kOurProcesses + most_waiting_keepers(limits));
+    }
     if (fewer && (group.unified || controller == "cpu")) limit_processors(group, limits.cpus);
     if (group.unified) {
       unified_.reset(::open(group.path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));

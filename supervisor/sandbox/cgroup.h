@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,6 +15,12 @@
 #include "common/limits.h"
 
 namespace sharkcage::sandbox {
+
+// Of a session's sandbox: keepers that have no command for now, at most. They are processes of the
+// sandbox, which its limit leaves room for beside those of commands.
+constexpr std::uint64_t most_waiting_keepers(const Limits& limits) {
+  return std::clamp<std::uint64_t>(limits.pids / 32, 4, 16);
+}
 
 class ControlGroup {
  public:

@@ -26,8 +26,6 @@ constexpr const char* kKeeperLost =
     "the process that keeps the command was killed, by the sandbox's memory limit or from inside";
 // A keeper ends what belongs to its command within a second, or ends itself.
 constexpr std::chrono::milliseconds kEndPatience{1500};
-// Keepers that have no command; each holds 24 kB.
-constexpr std::size_t kMaxWaiting = 16;
 constexpr const char* kUnanswered = "its attendant does not answer";
 // How long a client may take to read what a killed command had written.
 constexpr std::chrono::milliseconds kOutputPatience{1000};
@@ -335,7 +333,7 @@ void Commands::on_over(Command& command) {
 void Commands::note_over(Command& command) {
   command.over = true;
   if (command.output) command.output->note_end();
-  if (waiting_.size() < kMaxWaiting) {
+  if (waiting_.size() < watch_->waiting_keepers()) {
     waiting_.push_back({std::move(command.keeper.channel), command.keeper.session});
   } else {
     command.keeper.channel.reset();
@@ -409,6 +407,7 @@ void Commands::tell(Command& command, Json event) {
 void Commands::collect_refused(Command& now) {
   try {
     RefusalTable::Taken taken = hooks_.collect();
+    learn_sessions();
     now.refused_more += taken.more;
     for (Refusal& refusal : taken.refusals) {
       owner_of(refusal, now).refused.add(std::move(refusal));
@@ -416,6 +415,20 @@ void Commands::collect_refused(Command& now) {
   } catch (const std::exception& error) {
     // What is lost may be anybody's.
     for (Command& command : commands_) command.refused_unknown = error.what();
+  }
+}
+
+// Whoever was refused something has a keeper that told its session before, which may not have been
+// heard by now.
+void Commands::learn_sessions() {
+  for (Command& command : commands_) {
+    if (command.keeper.session != 0 || !command.keeper.channel) continue;
+    InitReport report;
+    const ssize_t size =
+        ::recv(command.keeper.channel.get(), &report, sizeof report, MSG_PEEK | MSG_DONTWAIT);
+    if (size == sizeof report && report.kind == InitReport::kKeeper) {
+      command.keeper.session = report.session;
+    }
   }
 }
 

@@ -109,6 +109,7 @@ class Commands {
   bool hear(Command& command);
   void on_report(Command& command, InitReport& report, const std::vector<UniqueFd>& fds);
   void collect_refused(Command& now);
+  void learn_sessions();
   Command& owner_of(const Refusal& refusal, Command& now);
   static std::vector<UniqueFd> take_refused(Command& command, Json& event);
   void tell(Command& command, Json event);

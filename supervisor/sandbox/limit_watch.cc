@@ -22,7 +22,7 @@ constexpr auto kCrushKernelTime = 2s;
 constexpr std::chrono::milliseconds kCrushPause = 500ms;
 constexpr auto kFirstSample = 100ms;
 constexpr std::chrono::milliseconds kMostPause = 1s;
-// PID 1, and the keeper of the command.
+// PID 1, and the keeper of the command, beside those that wait.
 constexpr std::uint64_t kOurProcesses = 2;
 constexpr std::size_t kMaxHistory = 256;
 
@@ -154,7 +154,8 @@ std::optional<std::string> LimitWatch::sample() {
 }
 
 bool LimitWatch::wants_more(const Use& use) const {
-  return group_.has(kPids) ? hits_.pids > refused_ : use.threads >= limits_.pids;
+  if (group_.has(kPids)) return hits_.pids > refused_;
+  return use.threads >= limits_.pids + most_waiting_keepers(limits_);
 }
 
 bool LimitWatch::is_fork_bomb(const Use& use) {
@@ -181,7 +182,8 @@ bool LimitWatch::is_fork_bomb(const Use& use) {
 }
 
 void LimitWatch::note_processes(std::uint64_t left) {
-  if (group_.has(kPids) || crush_ || left < limits_.pids + kOurProcesses) return;
+  const std::uint64_t most = limits_.pids + kOurProcesses + most_waiting_keepers(limits_);
+  if (group_.has(kPids) || crush_ || left < most) return;
   ++sampled_.pids;
   count(group_.read_hits());
 }

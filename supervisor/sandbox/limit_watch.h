@@ -30,6 +30,7 @@ class LimitWatch {
   LimitWatch(const std::string& group, const Limits& limits);
 
   ControlGroup& group() { return group_; }
+  std::size_t waiting_keepers() const { return most_waiting_keepers(limits_); }
   // What holds: the group's controllers, and for what it has none "memory: sampled",
   // "pids: rlimit", "cpu: affinity". No word on processors if there are not more than allowed.
   std::vector<std::string> holders() const;

@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include "supervisor/sandbox/cgroup.h"
 #include "supervisor/sandbox/landlock.h"
 #include "supervisor/sandbox/root.h"
 #include "supervisor/sandbox/weakened.h"
@@ -9,9 +10,9 @@
 namespace sharkcage::sandbox {
 namespace {
 
-// What runs in a user namespace beside the commands. More than a control group of processes leaves
-// for us, so that where there is one it refuses first, and counts.
-constexpr std::uint64_t kOurProcesses = 16;
+// What runs in a user namespace beside the commands and the keepers that wait. More than a control
+// group of processes leaves for us, so that where there is one it refuses first, and counts.
+constexpr std::uint64_t kOurProcesses = 12;
 
 void plan_identity(const Spec& spec, Plan& plan) {
   if (!spec.identity.privileged()) return;
@@ -52,7 +53,7 @@ void plan_limits(const Limits& limits, Plan& plan) {
   if (weakened::leaves_out(weakened::Layer::kLimits)) return;
   plan.rlimits = {{RLIMIT_NOFILE, limits.open_files},
                   {RLIMIT_FSIZE, limits.file_size},
-                  {RLIMIT_NPROC, limits.pids + kOurProcesses},
+                  {RLIMIT_NPROC, limits.pids + kOurProcesses + most_waiting_keepers(limits)},
                   {RLIMIT_CORE, 0}};
   for (const auto resource : {RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE}) {
     rlimit all{};

@@ -104,6 +104,22 @@ TEST_F(LimitsOfACall, OthersGoOnBesideABomb) {
   EXPECT_EQ(bomb.finish().status, kKilled);
 }
 
+// What kept commands of a session that have ended takes nothing from those that come.
+TEST_F(LimitsOfACall, ProcessesAreAsManyAfterManyCommandsAtOnce) {
+  start({{"pids", 24}});
+  std::vector<Process> many;
+  for (int i = 0; i < 12; ++i) {
+    many.push_back(instance_.spawn("sc", {"run", "--session", "s", "--", "cat"}));
+    many.back().write("up\n");
+  }
+  for (Process& one : many) one.wait_for("up");
+  for (Process& one : many) EXPECT_EQ(one.finish().status, 0);
+  const Output output = instance_.sc({"run", "--session", "s", "--", "python3", "-c",
+                                      "import os, signal\nfor i in range(23):\n"
+                                      "  if os.fork() == 0: signal.pause()\nprint('all')\n"});
+  EXPECT_EQ(output.out, "all\n") << output.err;
+}
+
 TEST_F(LimitsOfACall, AManifestOnlyLowersThemAndIsToldAsItHolds) {
   start({{"memory", "512M"}, {"pids", 64}});
   const std::string folder = instance_.write_skill(
