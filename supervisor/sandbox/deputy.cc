@@ -179,6 +179,7 @@ class Deputy {
   // False when it has to wait.
   bool settle(const Notification& notification) {
     Answer answer = judge(notification);
+    recorder_.finish();
     switch (answer.kind) {
       case Answer::Kind::kValue:
         listener_.answer(notification, answer.value);
@@ -205,6 +206,7 @@ class Deputy {
         listener_.give(notification, std::move(answer.fd), answer.close_on_exec, answer.at_once);
     if (error == 0) return;
     if (error == EMFILE) recorder_.add(Task(proc_.get(), notification.tid), "limit", "open files");
+    recorder_.finish();
     listener_.refuse(notification, error);
   }
 

@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "supervisor/sandbox/refusals.h"
 #include "supervisor/sandbox/task.h"
@@ -23,11 +25,21 @@ class Recorder {
     refusal.to = std::move(to);
     refusal.pid = status.pid;
     refusal.program = task.program();
-    refusal.command = task.command(status.session, keeper_);
+    refusal.command = status.session;
     refusal.first_us = microseconds_since_1970();
     refusal.hidden = hidden;
-    table_.add(std::move(refusal));
-    counter_.increment();
+    pending_.push_back({task, std::move(refusal)});
+  }
+
+  // To be called after that, when no turn is held any more, which others wait for: to find out
+  // whose command it was takes as long as a task has ancestors. The task still waits.
+  void finish() {
+    for (auto& [task, refusal] : pending_) {
+      refusal.command = task.command(refusal.command, keeper_);
+      table_.add(std::move(refusal));
+      counter_.increment();
+    }
+    pending_.clear();
   }
 
   RefusalTable& table() { return table_; }
@@ -35,6 +47,7 @@ class Recorder {
  private:
   RefusalCounter& counter_;
   std::atomic<pid_t> keeper_ = 0;  // the last one that was seen
+  std::vector<std::pair<Task, Refusal>> pending_;
   RefusalTable table_;
 };
 
