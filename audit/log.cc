@@ -413,6 +413,7 @@ void Log::Impl::run_writer() {
       continue;
     }
     finish(group, committed);
+    wake_keeper();
     relieve_wal();
   }
 }
@@ -448,7 +449,6 @@ void Log::Impl::commit(std::vector<Item>& group, std::vector<Committed>& committ
     tip_ = before;
     throw;
   }
-  wake_keeper();
   const std::lock_guard lock(mutex_);
   head_ = tip_;
 }
@@ -536,6 +536,7 @@ void Log::Impl::wake_keeper() {
 
 void Log::Impl::run_keeper() {
   ::pthread_setname_np(::pthread_self(), "audit-keeper");
+  give_way();
   auto next_flush = Clock::now();
   std::unique_lock lock(keeper_mutex_);
   while (true) {

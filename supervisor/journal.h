@@ -3,11 +3,16 @@
 
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "audit/log.h"
+#include "common/fd.h"
 
 namespace sharkcage {
 
@@ -38,11 +43,28 @@ class Journal {
  private:
   void append(audit::Record record, std::function<void(std::string, audit::Committed)> done,
               audit::Log::Haste haste);
+  void wait_for_told();
+  void take_told();
   void fail(const std::string& why);
 
-  asio::io_context& context_;
+  // What the log's thread has told and the loop has not heard yet. It may outlive the journal.
+  struct Told {
+    struct Record {
+      std::function<void(std::string, audit::Committed)> done;
+      std::string error;
+      audit::Committed place;
+    };
+    void add(Record record);
+
+    UniqueFd wake;  // an eventfd
+    std::mutex mutex;
+    std::vector<Record> records;
+  };
+
   audit::Log& log_;
   std::function<void(std::string)> failed_;
+  std::shared_ptr<Told> told_;
+  asio::posix::stream_descriptor wake_;
   bool has_failed_ = false;
   std::uint64_t appended_ = 0;
   std::uint64_t committed_ = 0;
