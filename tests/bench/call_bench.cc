@@ -16,6 +16,8 @@
 //       "authorize"        tool.authorize of a command of the baseline
 //       "authorize-skill"  tool.authorize of a program of the approved skill
 //       "commit"           one record to an audit log of its own on the same file system
+//       "commit-spawn"     the same, and then argv from its spawn to its end: what a call costs at
+//                          least that is recorded before it runs, without any sandbox
 // Each round takes every row once, in an order of its own, so that what the machine does otherwise
 // and what one row leaves behind meets all rows alike.
 #include <fcntl.h>
@@ -156,8 +158,8 @@ class Bench {
   explicit Bench(Json plan) : plan_(std::move(plan)), environment_(own_environment()) {
     for (const Json& row : plan_.at("rows")) {
       const auto kind = row.at("kind").get<std::string>();
-      if (kind == "commit") {
-        open_log();
+      if (kind.starts_with("commit")) {
+        if (!log_) open_log();
       } else if (!kind.ends_with("spawn") && !client_) {
         client_.emplace(rpc::Client::connect(find_places(), "bench"));
         supervisor_ = client_->call("status.get", Json::object()).at("pid").get<int>();
@@ -234,6 +236,7 @@ class Bench {
       return authorize(skill.at("program").get<std::string>(), skill.at("name"));
     }
     if (kind == "commit") return commit();
+    if (kind == "commit-spawn") return commit_and_spawn(row.at("argv"));
     throw UserError("unknown kind of row: " + kind);
   }
 
@@ -352,6 +355,13 @@ class Bench {
     audit::Record record = some_verdict();
     const auto start = Clock::now();
     log_->append_and_wait(std::move(record));
+    return {{"", {microseconds_since(start)}}};
+  }
+
+  Samples commit_and_spawn(const std::vector<std::string>& argv) {
+    const auto start = Clock::now();
+    log_->append_and_wait(some_verdict());
+    spawn_and_wait(argv, environment_);
     return {{"", {microseconds_since(start)}}};
   }
 
