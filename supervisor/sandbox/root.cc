@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <set>
 
@@ -104,11 +105,28 @@ class RootPlanner {
         steps_.push_back(bind_step("/" + name, "/" + name, kReadOnlyMount, true));
       }
     } else {
-      plan_exec_scope(spec_.policy.exec, prepared_.layout, steps_, executable);
+      std::vector<Step> scope;
+      plan_exec_scope(spec_.policy.exec, prepared_.layout, scope, executable);
+      for (Step& step : scope) place_program(std::move(step));
     }
     for (const auto& [path, text] : prepared_.system.links()) {
       if (!path.starts_with("etc/")) steps_.push_back(plain(link_step(path, text)));
     }
+  }
+
+  // A program of the home is shown in the private one, which comes later. One that commands may
+  // write to is shown by that grant, as a file that cannot be executed.
+  void place_program(Step step) {
+    const std::string target = "/" + step.target;
+    if (spec_.policy.home.empty() || !inside(target, spec_.policy.home)) {
+      steps_.push_back(std::move(step));
+      return;
+    }
+    const bool writable =
+        std::any_of(spec_.paths.begin(), spec_.paths.end(), [&](const JudgedPath& path) {
+          return path.access == Access::kReadWrite && inside(target, path.target);
+        });
+    if (!writable) in_home_.push_back(std::move(step));
   }
 
   void plan_etc() {
@@ -229,6 +247,7 @@ class RootPlanner {
       plan_.home_size = size;
     }
     for (const JudgedPath& path : spec_.paths) placed.push_back(granted_step(path));
+    std::move(in_home_.begin(), in_home_.end(), std::back_inserter(placed));
     std::stable_sort(placed.begin(), placed.end(),
                      [](const Step& a, const Step& b) { return a.target < b.target; });
     steps_.insert(steps_.end(), placed.begin(), placed.end());
@@ -405,6 +424,7 @@ class RootPlanner {
   const Prepared& prepared_;
   Plan& plan_;
   std::vector<Step>& steps_;
+  std::vector<Step> in_home_;  // programs that the scope names there
 };
 
 }  // namespace

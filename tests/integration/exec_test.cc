@@ -133,7 +133,7 @@ TEST_F(Exec, TakesAnyKindOfStream) {
 
 TEST_F(Exec, ForgetsItsTicket) {
   instance_.start();
-  const std::string ticket = Host(instance_).ticket_for("echo ready; cat");
+  const std::string ticket = Host(instance_).ticket_for("echo ready; sleep 100000");
   Process client = instance_.spawn("sc-exec", {}, {{"SHARKCAGE_TICKET", ticket}});
   client.wait_for("ready");
   const std::string place = "/proc/" + std::to_string(client.pid());

@@ -281,5 +281,49 @@ TEST_F(Skills, RemovingOneEndsItsApproval) {
   EXPECT_EQ(instance_.sc({"run", "--skill", "removed", "--", "/bin/true"}).status, 126);
 }
 
+// A toolchain of the person's own: the private home of the sandbox comes between.
+TEST_F(Skills, MayRunAProgramOfTheHomeThatWasApproved) {
+  const std::string folder = instance_.home() + "/.local/bin";
+  fs::create_directories(folder);
+  for (const std::string name : {"tool", "other"}) {
+    write_text(folder + "/" + name, "#!/bin/sh\necho " + name + "\n");
+    ASSERT_EQ(::chmod((folder + "/" + name).c_str(), 0755), 0);
+  }
+  instance_.approve_skill(
+      "runs",
+      Json::array(
+          {{{"capability", "system.exec"}, {"scope", {folder + "/tool"}}, {"reason", "test"}}}));
+  const auto run = [&](const std::string& command) {
+    return instance_.sc({"run", "--skill", "runs", "--", "sh", "-c", command});
+  };
+  const Output direct = instance_.sc({"run", "--skill", "runs", "--", folder + "/tool"});
+  EXPECT_EQ(direct.out, "tool\n") << direct.err;
+  EXPECT_EQ(run(folder + "/tool").out, "tool\n");
+  EXPECT_EQ(run(folder + "/other").status, 127);
+  // It is the person's own file, and nothing else there can be executed.
+  EXPECT_EQ(run("echo x > " + folder + "/tool || echo refused").out, "refused\n");
+  EXPECT_EQ(run("mv " + folder + "/tool " + folder + "/gone || echo refused").out, "refused\n");
+  EXPECT_EQ(run("cp " + folder + "/tool " + folder + "/copy && chmod +x " + folder + "/copy; " +
+                folder + "/copy || echo refused")
+                .out,
+            "refused\n");
+}
+
+// Whoever may write to a program may not run it under its approval.
+TEST_F(Skills, MayNotRunAProgramOfTheHomeThatItMayWriteTo) {
+  const std::string folder = instance_.home() + "/project";
+  fs::create_directories(folder);
+  write_text(folder + "/tool", "#!/bin/sh\necho tool\n");
+  ASSERT_EQ(::chmod((folder + "/tool").c_str(), 0755), 0);
+  instance_.approve_skill(
+      "writes",
+      Json::array(
+          {{{"capability", "system.exec"}, {"scope", {folder + "/tool"}}, {"reason", "test"}},
+           {{"capability", "system.files.write"}, {"scope", {folder}}, {"reason", "test"}}}));
+  const Output output = instance_.sc({"run", "--skill", "writes", "--", folder + "/tool"});
+  EXPECT_EQ(output.status, 126) << output.out << output.err;
+  EXPECT_EQ(output.out, "");
+}
+
 }  // namespace
 }  // namespace sharkcage::testing
