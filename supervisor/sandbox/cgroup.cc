@@ -108,10 +108,14 @@ const std::map<std::string, std::string>& own_groups() {
 // Also one that nobody has reaped yet: init may take its time with those whose parent died.
 bool is_gone(pid_t pid) {
   if (::kill(pid, 0) != 0) return errno == ESRCH;
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string path = "/proc/" + std::to_string(pid) + "/stat";
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  char block[512];
+  const ssize_t got = file ? ::read(file.get(), block, sizeof block) : -1;
+  if (got < 0) return errno == ENOENT || errno == ESRCH;  // reaped just now
+  const std::string_view text(block, static_cast<std::size_t>(got));
   const std::size_t name_end = text.rfind(')');
-  return name_end != std::string::npos && text.compare(name_end, 3, ") Z") == 0;
+  return name_end != std::string_view::npos && text.substr(name_end, 3) == ") Z";
 }
 
 // The number behind `name`, at the start of a line of a file of counters; 0 without the file.
