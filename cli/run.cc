@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "cli/commands.h"
+#include "cli/missing_program.h"
 #include "cli/stdio.h"
 #include "common/bytes.h"
 #include "common/errors.h"
@@ -161,6 +162,13 @@ void point_to_refusals(std::uint64_t refused) {
   print_error(what + ". See: sc audit --blocked --tail 1");
 }
 
+// For the same. The sandbox says no more than that it has no such program.
+void point_to_program(const Ending& ending, const std::string& program, const std::string& skill) {
+  if (!ending.not_found || ::isatty(STDERR_FILENO) != 1) return;
+  const std::string where = explain_missing_program(program, skill);
+  if (!where.empty()) print_error(where);
+}
+
 int run(const Invocation& invocation, const Options& options) {
   if (invocation.command.empty()) {
     throw UsageError("Which command? Put it behind \"--\": sc run --skill weather -- curl wttr.in");
@@ -184,6 +192,7 @@ int run(const Invocation& invocation, const Options& options) {
   Ending ending = run_command(stdio, options, invocation.command).ending;
   explain_time_limit(ending, options, took());
   if (!ending.message.empty()) print_error(ending.message);
+  point_to_program(ending, invocation.command.front(), options.skill);
   point_to_refusals(ending.refused);
   return ending.status;
 }

@@ -107,6 +107,7 @@ Ending ending_of_exit(const Json& params) {
   ending.reason = params.value("reason", std::string());
   ending.message = params.value("message", std::string());
   ending.refused = params.value("refused", std::uint64_t{0});
+  ending.not_found = params.value("not_found", false);
   if (ending.reason == "wall") {
     ending.status = kTimeLimit;
     if (ending.message.empty()) ending.message = "The command ran into its time limit.";

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "common/text.h"
 #include "supervisor/file_rights.h"
@@ -21,16 +22,6 @@ constexpr std::size_t kMaxListed = 40u << 10;
 bool inside(const std::string& path, const std::string& directory) {
   return path.starts_with(directory) &&
          (path.size() == directory.size() || path[directory.size()] == '/');
-}
-
-// Where a path of a sandbox is outside.
-std::string outside(const std::string& path, const Policy& policy) {
-  for (const FileGrant& file : policy.files) {
-    if (!file.source.empty() && inside(path, file.path)) {
-      return file.source + path.substr(file.path.size());
-    }
-  }
-  return path;
 }
 
 // Where run-time systems ask how large the machine is (glibc, node, java, Go), and go on without an
@@ -65,7 +56,7 @@ bool about_the_layout(const LocalLook& look, const Refusal& refusal) {
 // would be on a file system that is not asked, it is taken to be as the command hoped: better a
 // line too many.
 std::string hidden_operation(const LocalLook& look, const Refusal& refusal, const Policy& policy) {
-  const std::string path = outside(refusal.target, policy);
+  const std::string path = path_outside(refusal.target, policy);
   if (path.empty()) return {};
   const Presence presence = look.find(path, false).presence;
   const bool creates = refusal.operation == "create";
@@ -105,13 +96,23 @@ Json unknown(const std::string& why) {
 
 }  // namespace
 
-void add_refusals(Json& payload, const std::vector<Refusal>& refused, std::uint64_t more,
-                  const Policy& policy, const Owner& owner) {
+std::string path_outside(const std::string& path, const Policy& policy) {
+  for (const FileGrant& file : policy.files) {
+    if (!file.source.empty() && inside(path, file.path)) {
+      return file.source + path.substr(file.path.size());
+    }
+  }
+  return path;
+}
+
+void add_refusals(Json& payload, std::vector<Refusal> refused, std::uint64_t more,
+                  const Policy& policy, const Owner& owner, const Start& start) {
   if (refused.empty() && more == 0) return;
   Json listed = Json::array();
   std::size_t size = 0;
   const FileRights rights(owner.uid, owner.gid, owner.privileged);
   const LocalLook look({policy.home, policy.workspace});
+  refused = with_start(std::move(refused), start, policy, look);
   for (const Refusal& refusal : refused) {
     if (about_the_machine(refusal.target) || about_itself(refusal.target) ||
         about_the_layout(look, refusal)) {

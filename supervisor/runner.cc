@@ -44,6 +44,15 @@ std::string in_short(const std::vector<std::string>& argv) {
   return text.substr(0, end) + "…";
 }
 
+// As the sandbox finds it (Command::candidates), but absolute.
+std::vector<std::string> programs_of(const sandbox::Command& command) {
+  std::vector<std::string> paths = command.candidates();
+  for (std::string& path : paths) {
+    if (!path.starts_with('/')) path = command.workdir + "/" + path;
+  }
+  return paths;
+}
+
 egress::Listen listen_of(const Call& call) {
   egress::Listen listen;
   listen.session = call.session;
@@ -65,8 +74,10 @@ struct Runner::Running {
   UniqueFd terminal_to_send;  // the client's
   bool networked = false;
   std::vector<std::string> dropped;
-  std::string command_line;  // in short
-  std::string cancelled;     // why we ended it, if we did
+  std::string command_line;           // in short
+  std::vector<std::string> programs;  // that it may begin as, in order
+  std::string workdir;
+  std::string cancelled;  // why we ended it, if we did
   bool terminal_wanted = false;
   bool going = false;                 // else it waits for its verdict
   std::vector<sandbox::Event> early;  // what came before
@@ -108,6 +119,8 @@ void Runner::stage(std::shared_ptr<Call> call, PreparedCommand command,
     running->command = running->sandbox->stage(
         image, policy.limits.wall, !taken.warm, numbers,
         [this, running](sandbox::Event event) { hear(*running, std::move(event)); });
+    running->programs = programs_of(image);
+    running->workdir = image.workdir;
   } catch (const MethodError&) {
     throw;
   } catch (const UserError& error) {
@@ -204,7 +217,8 @@ void Runner::on_returned(Running& running, const sandbox::Event& event) {
   } else {
     notification["signal"] = payload["signal"] = event.signal;
   }
-  add_refused(payload, event, *running.call);
+  if (event.not_found) notification["not_found"] = true;
+  add_refused(payload, event, running);
   const std::string reason = running.cancelled.empty() ? event.reason : running.cancelled;
   if (!reason.empty()) notification["reason"] = reason;
   report_limits(event, running.call->policy.limits, running.command_line, payload, notification);
@@ -217,7 +231,7 @@ void Runner::on_failed(Running& running, const sandbox::Event& event) {
   std::string message = event.what;
   if (!event.remedy.empty()) message += ". " + event.remedy;
   Json payload = {{"errno", event.error}};
-  add_unknown_refusals(payload, event.refused_unknown);
+  add_refused(payload, event, running);
   finish(running, {{"exit", 125}, {"reason", "sandbox"}, {"message", message}}, "block", message,
          std::move(payload));
   sandboxes_.returned(*running.sandbox);
@@ -227,7 +241,7 @@ void Runner::on_failed(Running& running, const sandbox::Event& event) {
 // the first one is written when the command returns, whatever it leaves running.
 void Runner::on_over(Running& running, const sandbox::Event& event) {
   Json payload = Json::object();
-  add_refused(payload, event, *running.call);
+  add_refused(payload, event, running);
   if (!running.returned) {
     const std::string reason = running.cancelled.empty() ? "supervisor" : running.cancelled;
     finish(running, {{"signal", 9}, {"reason", reason}, {"message", "The sandbox was ended"}}, "",
@@ -244,10 +258,15 @@ void Runner::on_over(Running& running, const sandbox::Event& event) {
   forget(running);
 }
 
-void Runner::add_refused(Json& payload, const sandbox::Event& event, const Call& call) const {
+void Runner::add_refused(Json& payload, const sandbox::Event& event, const Running& running) const {
+  const Call& call = *running.call;
   const Account& account = account_of(call.owner);
+  // One that did not run was refused its working directory, if anything.
+  const Start start = event.kind == sandbox::Event::Kind::kFailed
+                          ? Start{"access", {running.workdir}}
+                          : Start{"execute", running.programs};
   add_refusals(payload, event.refused, event.refused_more, call.policy,
-               {account.uid, account.gid, sandboxes_.privileged()});
+               {account.uid, account.gid, sandboxes_.privileged()}, start);
   add_unknown_refusals(payload, event.refused_unknown);
 }
 

@@ -55,7 +55,7 @@ class Runner {
   void on_failed(Running& running, const sandbox::Event& event);
   void on_over(Running& running, const sandbox::Event& event);
   void forget(Running& running);
-  void add_refused(Json& payload, const sandbox::Event& event, const Call& call) const;
+  void add_refused(Json& payload, const sandbox::Event& event, const Running& running) const;
   void announce(Running& running);
   void finish(Running& running, Json notification, const std::string& decision,
               const std::string& reason, Json payload);

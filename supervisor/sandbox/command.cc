@@ -22,22 +22,6 @@ std::string_view search_path(const std::vector<std::string>& environment) {
   return kDefaultPath;
 }
 
-// execvp(3): a name with a slash is a path, any other is looked for along PATH.
-std::vector<std::string> candidates_of(const Command& command) {
-  const std::string& name = command.argv[0];
-  if (name.empty()) return {};
-  if (name.find('/') != std::string::npos) return {name};
-  std::vector<std::string> candidates;
-  const std::string_view path = search_path(command.environment);
-  for (std::size_t start = 0; start <= path.size();) {
-    const std::size_t end = std::min(path.find(':', start), path.size());
-    const std::string_view directory = path.substr(start, end - start);
-    candidates.push_back((directory.empty() ? "." : std::string(directory)) + "/" + name);
-    start = end + 1;
-  }
-  return candidates;
-}
-
 class Layout {
  public:
   explicit Layout(std::size_t slots) : strings_(sizeof(CommandHeader) + slots * sizeof(kEnd)) {
@@ -83,18 +67,34 @@ class Layout {
 
 }  // namespace
 
+// execvp(3): a name with a slash is a path, any other is looked for along PATH.
+std::vector<std::string> Command::candidates() const {
+  const std::string& name = argv.at(0);
+  if (name.empty()) return {};
+  if (name.find('/') != std::string::npos) return {name};
+  std::vector<std::string> found;
+  const std::string_view path = search_path(environment);
+  for (std::size_t start = 0; start <= path.size();) {
+    const std::size_t end = std::min(path.find(':', start), path.size());
+    const std::string_view directory = path.substr(start, end - start);
+    found.push_back((directory.empty() ? "." : std::string(directory)) + "/" + name);
+    start = end + 1;
+  }
+  return found;
+}
+
 std::string Command::encode() const {
   if (argv.empty()) throw UserError("a command without a program");
-  const std::vector<std::string> candidates = candidates_of(*this);
+  const std::vector<std::string> programs = candidates();
   // A shell, and an end for each of the three lists.
-  Layout layout(argv.size() + environment.size() + candidates.size() + 4);
+  Layout layout(argv.size() + environment.size() + programs.size() + 4);
   CommandHeader header;
   header.script = layout.add(layout.place("/bin/sh"));
   layout.add_list(argv);
   header.environment = layout.next();
   layout.add_list(environment);
   header.candidates = layout.next();
-  layout.add_list(candidates);
+  layout.add_list(programs);
   header.workdir = layout.place(workdir);
   header.terminal = terminal.enabled ? 1 : 0;
   header.rows = terminal.rows;

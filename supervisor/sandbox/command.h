@@ -19,6 +19,8 @@ struct Command {
   std::string workdir;
   Terminal terminal;
 
+  // What is executed: the first of these that there is. Relative ones are so to `workdir`.
+  std::vector<std::string> candidates() const;
   // The form that the sandbox executes it from (command_image.h). Throws UserError for one that no
   // kernel can execute: without a program's name, with a NUL byte.
   std::string encode() const;

@@ -369,6 +369,7 @@ void Commands::note_returned(Command& command, const InitReport& report) {
   } else {
     command.outcome["exit"] = WEXITSTATUS(status);
   }
+  if (report.not_found) command.outcome["not_found"] = true;
   for (const Refusal& limit : limits) command.outcome["limits"].push_back(refusal_to_json(limit));
   command.returned = true;
   command.input.reset();  // whoever it left behind sees the end of file
@@ -462,13 +463,13 @@ std::vector<UniqueFd> Commands::take_refused(Command& command, Json& event) {
 void Commands::tell_failed(Command& command, InitReport& report) {
   report.text[sizeof report.text - 1] = '\0';
   const Failed failed(Failure{report.what, report.error, report.text});
+  collect_refused(command);  // what its start was refused is no later command's
   command.returned = command.over = true;
-  hooks_.tell({{"event", "failed"},
-               {"id", command.id},
-               {"what", failed.what()},
-               {"errno", failed.error()},
-               {"remedy", failed.remedy()}},
-              {});
+  tell(command, {{"event", "failed"},
+                 {"id", command.id},
+                 {"what", failed.what()},
+                 {"errno", failed.error()},
+                 {"remedy", failed.remedy()}});
 }
 
 // Without its keeper nobody knows which processes are the command's. PID 1 as keeper ends

@@ -73,6 +73,7 @@ struct InitReport {
   bool full = false;            // kReturned: a private directory in memory has no room left
   std::uint32_t processes = 0;  // kReturned, if the plan wants it: how many are left in the sandbox
   bool over = false;
+  bool not_found = false;  // kReturned: nothing was executed, since there is no such program
   char text[512] = {};
 };
 

@@ -330,6 +330,7 @@ InitReport Keeper::returned(int status, const rusage& usage) {
   InitReport report;
   report.kind = InitReport::kReturned;
   report.value = status;
+  report.not_found = !executed_ && WIFEXITED(status) && WEXITSTATUS(status) == kNotFound;
   report.cpu_us = microseconds(usage.ru_utime) + microseconds(usage.ru_stime);
   report.max_rss = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
   report.full = is_full("/tmp") || is_full("/dev/shm");

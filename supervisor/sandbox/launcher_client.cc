@@ -68,6 +68,7 @@ Event returned_event(const Json& json, const std::vector<UniqueFd>& fds) {
   event.cpu_us = json.value("cpu_us", std::uint64_t{0});
   event.max_rss = json.value("max_rss", std::uint64_t{0});
   event.over = json.value("over", false);
+  event.not_found = json.value("not_found", false);
   take_refused(event, json, fds);
   for (const Json& limit : json.value("limits", Json::array())) {
     event.limits.push_back(refusal_from_json(limit));
@@ -75,12 +76,13 @@ Event returned_event(const Json& json, const std::vector<UniqueFd>& fds) {
   return event;
 }
 
-Event failed_event(const Json& json) {
+Event failed_event(const Json& json, const std::vector<UniqueFd>& fds) {
   Event event;
   event.kind = Event::Kind::kFailed;
   event.what = json.value("what", "");
   event.remedy = json.value("remedy", "");
   event.error = json.value("errno", 0);
+  take_refused(event, json, fds);
   return event;
 }
 
@@ -110,7 +112,7 @@ Event event_of(std::string_view text, std::vector<UniqueFd> fds) {
   const Json json = Json::parse(text, nullptr, false);
   const std::string name = json.is_object() ? json.value("event", "") : "";
   Event event = name == "returned" ? returned_event(json, fds)
-                : name == "failed" ? failed_event(json)
+                : name == "failed" ? failed_event(json, fds)
                                    : plain_event(name, json, std::move(fds));
   event.command = json.value("id", std::uint64_t{0});
   return event;

@@ -79,6 +79,8 @@ struct Event {
 
   // kReturned: no process of the command is left either, and no kOver follows.
   bool over = false;
+  // kReturned: nothing was executed, since the sandbox has no such program; `exit` is 127.
+  bool not_found = false;
   // kReturned: one of `exit` (0 … 255) and `signal` (1 …).
   std::optional<int> exit;
   int signal = 0;
@@ -89,8 +91,9 @@ struct Event {
   std::uint64_t cpu_us = 0;
   std::uint64_t max_rss = 0;  // bytes, of its largest process
 
-  // kReturned, kOver: what the sandbox refused since the last of them; how many more there were, of
-  // which nothing is known but their number; why more may have been refused than that, or empty.
+  // kReturned, kOver, kFailed: what the sandbox refused since the last of them; how many more there
+  // were, of which nothing is known but their number; why more may have been refused than that, or
+  // empty.
   std::vector<Refusal> refused;
   std::uint64_t refused_more = 0;
   std::string refused_unknown;

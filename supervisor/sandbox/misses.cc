@@ -96,6 +96,7 @@ std::optional<Refusal> missed(const Tree& tree, bool scoped, const Node& directo
     refusal.hidden = false;  // nothing can be made here, whatever there is elsewhere
   }
   if (evidence.ours) {
+    refusal.start = true;
     refusal.operation = "execute";
     refusal.program = refusal.target.substr(refusal.target.rfind('/') + 1);
   }

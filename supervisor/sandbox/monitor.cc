@@ -395,7 +395,7 @@ class Monitor {
   void tell(const Json& event, const std::vector<UniqueFd>& fds = {}) {
     if (send(event, fds)) return;
     const std::string name = event.value("event", "");
-    const bool refusals = name == "returned" || name == "over";
+    const bool refusals = name == "returned" || name == "over" || name == "failed";
     if (!refusals || fds.empty()) {
       throw Failed("sendmsg, to the supervisor", errno, "");
     }

@@ -139,7 +139,8 @@ Json refusal_to_json(const Refusal& refusal) {
           {"command", refusal.command},
           {"first_us", refusal.first_us},
           {"count", refusal.count},
-          {"hidden", refusal.hidden}};
+          {"hidden", refusal.hidden},
+          {"start", refusal.start}};
 }
 
 Refusal refusal_from_json(const Json& value) {
@@ -153,6 +154,7 @@ Refusal refusal_from_json(const Json& value) {
   value.at("first_us").get_to(refusal.first_us);
   value.at("count").get_to(refusal.count);
   value.at("hidden").get_to(refusal.hidden);
+  value.at("start").get_to(refusal.start);
   return refusal;
 }
 

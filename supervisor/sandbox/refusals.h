@@ -37,6 +37,9 @@ struct Refusal {
   // It is not shown, whether it exists or not: the supervisor asks outside whether anything was
   // refused at all.
   bool hidden = false;
+  // To our own process, which was about to execute the command: its memory is not looked into, and
+  // `target` is the first name on the way that is missing. The supervisor knows the way.
+  bool start = false;
 };
 
 std::int64_t microseconds_since_1970();

@@ -5,6 +5,8 @@
 #include <pty.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "tests/integration/host.h"
 #include "tests/integration/instance.h"
 
@@ -23,6 +25,29 @@ class Refusals : public ::testing::Test {
   void SetUp() override {
     if (::access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "/dev/fuse cannot be opened";
   }
+  // What sc writes to stderr if that is a terminal.
+  std::string stderr_on_terminal(const std::vector<std::string>& arguments, int status) const {
+    int ends[2];
+    if (::openpty(&ends[0], &ends[1], nullptr, nullptr, nullptr) != 0) return "no terminal";
+    const UniqueFd terminal(ends[0]);
+    UniqueFd command(ends[1]);
+    Process::Options options{{{"SHARKCAGE_HOME", instance_.root() + "/cage"},
+                              {"HOME", instance_.home()},
+                              {"PATH", "/usr/bin:/bin:" + instance_.home() + "/bin"}},
+                             instance_.workspace(),
+                             [&] { ::dup2(command.get(), STDERR_FILENO); }};
+    std::vector<std::string> argv = {std::string(SHARKCAGE_PROGRAMS) + "/sc"};
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    EXPECT_EQ(Process(argv, options).finish().status, status);
+    command.reset();
+    std::string shown;
+    char block[1024];
+    for (ssize_t got; (got = ::read(terminal.get(), block, sizeof block)) > 0;) {
+      shown.append(block, static_cast<std::size_t>(got));
+    }
+    return shown;
+  }
+
   Instance instance_;
 };
 
@@ -94,26 +119,50 @@ TEST_F(Refusals, BelongToTheCommandThatTried) {
 TEST_F(Refusals, AreToldToAPersonOnly) {
   const std::vector<std::string> arguments = {"run", "--", "/bin/sh", "-c", "cat ~/.ssh/id_rsa"};
   EXPECT_THAT(instance_.sc(arguments).err, Not(HasSubstr("sc audit")));
+  EXPECT_THAT(stderr_on_terminal(arguments, 1),
+              HasSubstr("sc: 1 access was refused. See: sc audit --blocked --tail 1"));
+}
 
-  int ends[2];
-  ASSERT_EQ(::openpty(&ends[0], &ends[1], nullptr, nullptr, nullptr), 0);
-  const UniqueFd terminal(ends[0]);
-  UniqueFd command(ends[1]);
-  Process::Options options{{{"SHARKCAGE_HOME", instance_.root() + "/cage"},
-                            {"HOME", instance_.home()},
-                            {"PATH", "/usr/bin:/bin"}},
-                           instance_.workspace(),
-                           [&] { ::dup2(command.get(), STDERR_FILENO); }};
-  std::vector<std::string> argv = {std::string(SHARKCAGE_PROGRAMS) + "/sc"};
-  argv.insert(argv.end(), arguments.begin(), arguments.end());
-  EXPECT_EQ(Process(argv, options).finish().status, 1);
-  command.reset();
-  std::string shown;
-  char block[1024];
-  for (ssize_t got; (got = ::read(terminal.get(), block, sizeof block)) > 0;) {
-    shown.append(block, static_cast<std::size_t>(got));
+// Where a program is that the sandbox does not show, its person is told and nobody else.
+TEST_F(Refusals, SayWhereAProgramIs) {
+  const std::string tool = instance_.home() + "/bin/tool";
+  write_text(tool, "#!/bin/sh\n");
+  std::filesystem::permissions(tool, std::filesystem::perms::owner_all);
+  const std::string where = tool + " is on this machine, and the sandbox does not show it";
+  for (const std::string& name : {std::string("tool"), tool}) {
+    const std::vector<std::string> arguments = {"run", "--", name};
+    EXPECT_THAT(stderr_on_terminal(arguments, 127), HasSubstr("sc: " + where));
+    const Output piped = instance_.sc(arguments);
+    EXPECT_EQ(piped.err, "sharkcage: " + name + ": no such program in the sandbox\n");
   }
-  EXPECT_THAT(shown, HasSubstr("sc: 1 access was refused. See: sc audit --blocked --tail 1"));
+  EXPECT_THAT(stderr_on_terminal({"run", "--", "no-such-tool"}, 127), Not(HasSubstr("sc: ")));
+  // It ran, and has its own reasons.
+  EXPECT_THAT(stderr_on_terminal({"run", "--", "/bin/sh", "-c", "exit 127"}, 127),
+              Not(HasSubstr("sc: ")));
+}
+
+// The directory that a call was to begin in is nothing that the next one of its session tried.
+TEST_F(Refusals, OfACallThatDidNotStartAreItsOwn) {
+  const std::string place = instance_.home() + "/private/place";
+  std::filesystem::create_directories(place);
+  Host host(instance_);
+  const auto run = [&](const Json& where) {
+    const Json params = {{"command", "true"}, {"workdir", where}};
+    Streams streams;
+    const Json judged = {{"params", params}};
+    const std::string token = host.authorize("true", judged).at("token");
+    const std::string ticket = host.prepare(token, "true", {{"workdir", where}}).at("ticket");
+    host.open(ticket, streams);
+    return wait_for(host.client(), "exec.exit");
+  };
+  EXPECT_EQ(run(instance_.workspace()).at("exit"), 0);
+  EXPECT_EQ(run(place).at("reason"), "sandbox");
+  EXPECT_EQ(run(instance_.workspace()).at("exit"), 0);
+  const auto outcomes = instance_.records("outcome");
+  ASSERT_EQ(outcomes.size(), 3u);
+  EXPECT_EQ(refused_paths(outcomes[0]), std::vector<std::string>{});
+  EXPECT_EQ(refused_paths(outcomes[1]), std::vector<std::string>{place});
+  EXPECT_EQ(refused_paths(outcomes[2]), std::vector<std::string>{});
 }
 
 }  // namespace

@@ -151,6 +151,10 @@ def static(name, words, refused, **more):
     return Case(name, "C", ["{calls}", *words.split()], refused, **more)
 
 
+def start(name, argv, refused, **more):
+    return Case(name, "start", argv, refused, **more)
+
+
 SHELL = [
     sh("cat-key", "cat ~/.ssh/id_rsa", [read("{home}/.ssh/id_rsa", "cat")]),
     sh("cat-twice", "cat ~/.aws/credentials; cat ~/.aws/credentials; true", [read("{home}/.aws/credentials", "cat", 2)]),
@@ -355,6 +359,15 @@ STATICS = [
     static("c-inject", "inject", [system_call("ioctl", "calls")]),
 ]  # fmt: skip
 
+# The command's own program: what our own process is refused that would execute it.
+STARTS = [
+    start("own-program", ["{home}/bin/tool"], [execute("{home}/bin/tool", "tool")]),
+    start("own-program-below-a-file", ["{home}/notes.txt/tool"], []),
+    start("own-program-of-nobody", ["{home}/bin/none"], []),
+    start("own-program-by-a-way-around", ["{work}/../../home/./bin/tool"], [execute("{home}/bin/tool", "tool")]),
+    start("own-program-not-approved", ["/usr/bin/sort"], [execute("/usr/bin/sort", "sort")], skill="scoped-cat"),
+]  # fmt: skip
+
 LIMITS = [
     python("limit-memory", "x = [bytearray(1 << 20) for i in range(512)]", [limit("memory")], skill="small-memory"),
     sh("limit-processes", "i=0; while [ $i -lt 40 ]; do sleep 3 & i=$((i+1)); done; wait", [limit("pids")],
@@ -366,7 +379,7 @@ LIMITS = [
     sh("limit-time", "sleep 20", [limit("wall")], skill="short"),
 ]  # fmt: skip
 
-CASES = SHELL + PYTHONS + NODES + GITS + STATICS + LIMITS
+CASES = SHELL + PYTHONS + NODES + GITS + STATICS + STARTS + LIMITS
 
 # System call numbers of calls that have none in Python, as the kernel's own tables have them.
 NUMBERS = {

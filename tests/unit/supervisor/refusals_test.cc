@@ -104,6 +104,59 @@ TEST_F(Refusals, SayNothingWhenThereIsNothing) {
   EXPECT_EQ(told({hidden("stat", base_ + "/none")}), Json({{"exit", 1}}));
 }
 
+// What the sandbox tells of a start is the first missing name on its way.
+class Starts : public Refusals {
+ protected:
+  Starts() {
+    fs::create_directories(base_ + "/opt/bin");
+    std::ofstream(base_ + "/opt/bin/tool") << "x";
+  }
+  std::vector<std::string> told_of(std::vector<std::string> paths, const std::string& missing,
+                                   std::uint64_t count) const {
+    sandbox::Refusal refusal = hidden("execute", missing);
+    refusal.start = true;
+    refusal.count = count;
+    Json payload = Json::object();
+    add_refusals(payload, {refusal}, 0, policy_, {::geteuid(), ::getegid(), false},
+                 {"execute", std::move(paths)});
+    std::vector<std::string> told;
+    for (const Json& entry : payload.value("refused", Json::array())) {
+      told.push_back(entry.at("path").get<std::string>().substr(base_.size()) + " " +
+                     entry.at("program").get<std::string>() + " " + entry.at("count").dump());
+    }
+    return told;
+  }
+  using Told = std::vector<std::string>;
+};
+
+TEST_F(Starts, NameTheProgram) {
+  EXPECT_EQ(told_of({base_ + "/opt/bin/tool"}, base_ + "/opt", 1), Told{"/opt/bin/tool tool 1"});
+  EXPECT_EQ(told_of({base_ + "/x/../opt/./bin//tool"}, base_ + "/opt", 1),
+            Told{"/opt/./bin//tool tool 1"});
+  EXPECT_EQ(told_of({base_ + "/opt/bin/none"}, base_ + "/opt", 1), Told{});
+}
+
+// A directory of programs after the other: those that were looked into before one was found.
+TEST_F(Starts, NameWhatWasLookedForAndIsThere) {
+  const std::string none = base_ + "/opt/none/tool";
+  const std::string tool = base_ + "/opt/bin/tool";
+  EXPECT_EQ(told_of({none, "/usr/bin/tool", tool}, base_ + "/opt", 2),
+            Told{"/opt/bin/tool tool 1"});
+  EXPECT_EQ(told_of({none, "/usr/bin/tool", tool}, base_ + "/opt", 1), Told{});
+}
+
+TEST_F(Starts, NameTheInterpreterOfAScript) {
+  std::ofstream(base_ + "/script") << "#! " << base_ << "/opt/bin/tool -x\n";
+  EXPECT_EQ(told_of({base_ + "/script"}, base_ + "/opt", 1), Told{"/opt/bin/tool tool 1"});
+}
+
+// More was missed than the start can account for: a process of the command may call itself as ours
+// does.
+TEST_F(Starts, LoseNothingThatTheyDoNotExplain) {
+  EXPECT_EQ(told_of({base_ + "/opt/bin/none"}, base_ + "/opt", 3), Told{"/opt cat 2"});
+  EXPECT_EQ(told_of({}, base_ + "/opt", 1), Told{"/opt cat 1"});
+}
+
 // What `sc audit --blocked` shows has something in "refused".
 TEST_F(Refusals, SayThatSomethingIsNotKnown) {
   Json payload = {{"exit", 0}};
