@@ -224,6 +224,7 @@ std::string describe(const audit::Record& record, const std::string& home) {
   if (record.kind == "outcome") return describe_outcome(record, home);
   if (record.kind == "connection") return describe_connection(record);
   if (record.kind == "approval") return describe_approval(record);
+  if (record.kind == "end") return record.reason;  // it is a sentence
   std::string text = record.kind;
   if (!record.skill.empty()) text += ' ' + record.skill;
   if (!record.tool.empty()) text += " (" + record.tool + ")";

@@ -224,7 +224,8 @@ void add_run(CLI::App& app, Invocation& invocation) {
           "--session", options->session,
           "Name of a session: its commands share a sandbox, with its processes, its\n"
           "network and its /tmp. What they leave running stays, until the session was idle\n"
-          "for 10 minutes; what it writes after its command has returned goes nowhere")
+          "for 10 minutes or \"sc stop --session KEY\" ends it; what it writes after its command\n"
+          "has returned goes nowhere")
       ->type_name("KEY")
       ->check(check_name);
   command

@@ -1,5 +1,6 @@
 // The protocol's methods (docs/protocol.md) for hosts, in its order; those for operators are in
-// methods_operator.cc. Each checks its parameters, does one thing and says what came of it.
+// methods_operator.cc, those that end something in methods_end.cc. Each checks its parameters, does
+// one thing and says what came of it.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,6 +77,7 @@ const std::vector<Supervisor::MethodEntry>& Supervisor::protocol() {
        {"session", "agent", "scope", "workspace", "access", "skills", "read_only"},
        &S::session_open},
       {"session.close", Role::kHost, {"session"}, &S::session_close},
+      {"session.end", Role::kEither, {"session"}, &S::session_end},
       {"tool.authorize",
        Role::kHost,
        {"tool", "params", "session", "agent", "run", "call", "outer", "requester", "prompt"},
@@ -531,16 +533,6 @@ asio::awaitable<Json> Supervisor::exec_foreground(MethodCall request) {
     throw MethodError(rpc::kNotFound, "No such call of this connection runs");
   }
   runner_.foreground(call, params.flag("on"));
-  co_return Json::object();
-}
-
-asio::awaitable<Json> Supervisor::call_cancel(MethodCall request) {
-  const std::string call = Params(request.params).text("call");
-  const bool own = runner_.belongs_to(call, request.connection->id);
-  if (!own && !request.connection->roles.operator_) {
-    throw MethodError(rpc::kNotFound, "No such call of this connection runs");
-  }
-  if (!runner_.cancel(call, "cancelled")) throw MethodError(rpc::kNotFound, "No such call runs");
   co_return Json::object();
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <array>
 
 #include "common/errors.h"
@@ -85,8 +86,8 @@ struct Runner::Running {
   bool returned = false;
 };
 
-Runner::Runner(Sandboxes& sandboxes, Journal& journal, Calls& calls)
-    : sandboxes_(sandboxes), journal_(journal), calls_(calls) {}
+Runner::Runner(Sandboxes& sandboxes, Journal& journal, Calls& calls, Ends& ends)
+    : sandboxes_(sandboxes), journal_(journal), calls_(calls), ends_(ends) {}
 
 void Runner::stage(std::shared_ptr<Call> call, PreparedCommand command,
                    const std::shared_ptr<Connection>& connection, std::vector<UniqueFd> stdio,
@@ -160,6 +161,7 @@ void Runner::drop(const std::string& call) {
   if (found == running_.end() || found->second->going) return;
   const std::shared_ptr<Running> running = found->second;
   running_.erase(found);
+  ends_.note();
   running->sandbox->drop(running->command);
   let_go(*running, *running->call);
 }
@@ -275,6 +277,7 @@ void Runner::forget(Running& running) {
   if (running.networked) running.sandbox->dismiss(id);
   calls_.finish(*running.call);
   running_.erase(id);
+  ends_.note();
 }
 
 void Runner::announce(Running& running) {
@@ -335,6 +338,12 @@ bool Runner::cancel(const std::string& call, const std::string& reason) {
 bool Runner::belongs_to(const std::string& call, std::uint64_t connection) const {
   const auto found = running_.find(call);
   return found != running_.end() && found->second->connection_id == connection;
+}
+
+bool Runner::used_by_others(const LiveSandbox& sandbox, const std::string& session) const {
+  return std::any_of(running_.begin(), running_.end(), [&](const auto& entry) {
+    return entry.second->sandbox.get() == &sandbox && entry.second->call->session != session;
+  });
 }
 
 void Runner::connection_closed(std::uint64_t connection) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "supervisor/call.h"
+#include "supervisor/ends.h"
 #include "supervisor/journal.h"
 #include "supervisor/sandboxes.h"
 #include "supervisor/server.h"
@@ -17,7 +18,7 @@ namespace sharkcage {
 // One thread.
 class Runner {
  public:
-  Runner(Sandboxes& sandboxes, Journal& journal, Calls& calls);
+  Runner(Sandboxes& sandboxes, Journal& journal, Calls& calls, Ends& ends);
 
   // Makes `command` ready for `call`, which is allowed, though its verdict need not be durable yet:
   // everything but its execution. `go` or `drop` must follow. Notifications go to `connection`,
@@ -38,6 +39,10 @@ class Runner {
   bool resize(const std::string& call, unsigned rows, unsigned columns);
   bool foreground(const std::string& call, bool on);
   bool cancel(const std::string& call, const std::string& reason);
+  // Whether anything of the call is left.
+  bool has(const std::string& call) const { return running_.contains(call); }
+  // Whether a call of another session has something in this sandbox: those of one scope share it.
+  bool used_by_others(const LiveSandbox& sandbox, const std::string& session) const;
   // Whether `connection` opened the call.
   bool belongs_to(const std::string& call, std::uint64_t connection) const;
 
@@ -63,6 +68,7 @@ class Runner {
   Sandboxes& sandboxes_;
   Journal& journal_;
   Calls& calls_;
+  Ends& ends_;
   std::map<std::string, std::shared_ptr<Running>> running_;
 };
 

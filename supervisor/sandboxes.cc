@@ -34,9 +34,10 @@ const char* name_of(Sandboxes::Kind kind) {
   return kNames[static_cast<std::size_t>(kind)];
 }
 
-Sandboxes::Sandboxes(asio::io_context& context, Processes& processes, Options options)
+Sandboxes::Sandboxes(asio::io_context& context, Processes& processes, Ends& ends, Options options)
     : context_(context),
       processes_(processes),
+      ends_(ends),
       options_(std::move(options)),
       git_identities_(options_.git_identity, options_.privileged),
       timer_(context) {}
@@ -96,6 +97,28 @@ void Sandboxes::end_scope(uid_t owner, const std::string& scope, const std::stri
   }
 }
 
+std::vector<std::uint64_t> Sandboxes::end_session(
+    std::optional<uid_t> owner, const std::string& session, const std::string& reason,
+    const std::function<bool(const LiveSandbox&)>& spared) {
+  std::vector<std::uint64_t> ended;
+  for (Entry& entry : entries_) {
+    if (!entry.belongs_to(owner, session) || spared(*entry.sandbox)) continue;
+    ended.push_back(entry.number);
+    kill(entry, reason);
+  }
+  return ended;
+}
+
+bool Sandboxes::has_session(std::optional<uid_t> owner, const std::string& session) const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& entry) { return entry.belongs_to(owner, session); });
+}
+
+bool Sandboxes::has(std::uint64_t sandbox) const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& entry) { return entry.number == sandbox; });
+}
+
 void Sandboxes::end_all(const std::string& reason) {
   closed_ = true;
   timer_.cancel();
@@ -135,6 +158,7 @@ Sandboxes::Place Sandboxes::make(Kind kind, Seat seat, Basis basis) {
     throw;
   }
   Entry entry;
+  entry.number = ++last_number_;
   entry.sandbox = std::make_shared<LiveSandbox>(context_, processes_, std::move(ours));
   entry.kind = kind;
   entry.seat = std::move(seat);
@@ -213,6 +237,7 @@ void Sandboxes::ended(Place entry) {
   const bool used = entry->kind == Kind::kFresh && !entry->ending;
   const Basis basis = std::move(entry->basis);
   entries_.erase(entry);
+  ends_.note();
   if (used) prepare(basis);
 }
 

@@ -7,13 +7,16 @@
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 #include <chrono>
+#include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/config.h"
 #include "supervisor/basis.h"
+#include "supervisor/ends.h"
 #include "supervisor/git_identities.h"
 #include "supervisor/host_ids.h"
 #include "supervisor/live_sandbox.h"
@@ -44,7 +47,7 @@ class Sandboxes {
     WarmLimits warm;
     GitIdentitySource git_identity;
   };
-  Sandboxes(asio::io_context& context, Processes& processes, Options options);
+  Sandboxes(asio::io_context& context, Processes& processes, Ends& ends, Options options);
 
   struct Taken {
     std::shared_ptr<LiveSandbox> sandbox;
@@ -60,6 +63,14 @@ class Sandboxes {
 
   void end_skill(const std::string& skill, const std::string& reason);
   void end_scope(uid_t owner, const std::string& scope, const std::string& reason);
+  // The warm ones that were made for a session, of one user or of all, but for those that are to be
+  // spared; returns which.
+  std::vector<std::uint64_t> end_session(std::optional<uid_t> owner, const std::string& session,
+                                         const std::string& reason,
+                                         const std::function<bool(const LiveSandbox&)>& spared);
+  bool has_session(std::optional<uid_t> owner, const std::string& session) const;
+  // Until nothing of it is left.
+  bool has(std::uint64_t sandbox) const;
   // None is prepared any more.
   void end_all(const std::string& reason);
 
@@ -81,6 +92,7 @@ class Sandboxes {
  private:
   using Clock = std::chrono::steady_clock;
   struct Entry {
+    std::uint64_t number = 0;
     std::shared_ptr<LiveSandbox> sandbox;
     Kind kind = Kind::kFresh;
     Seat seat;
@@ -90,6 +102,10 @@ class Sandboxes {
     Clock::time_point idle_since;
     bool retiring = false;  // takes no more commands; ends when the last one has returned
     bool ending = false;    // was told to end
+
+    bool belongs_to(std::optional<uid_t> owner, const std::string& session) const {
+      return kind == Kind::kWarm && seat.session == session && (!owner || seat.owner == *owner);
+    }
   };
   using Place = std::list<Entry>::iterator;
 
@@ -108,6 +124,8 @@ class Sandboxes {
 
   asio::io_context& context_;
   Processes& processes_;
+  Ends& ends_;
+  std::uint64_t last_number_ = 0;
   const Options options_;
   GitIdentities git_identities_;
   HostIds host_ids_;

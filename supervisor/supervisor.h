@@ -19,6 +19,7 @@
 #include "common/places.h"
 #include "supervisor/authorizer.h"
 #include "supervisor/call.h"
+#include "supervisor/ends.h"
 #include "supervisor/journal.h"
 #include "supervisor/processes.h"
 #include "supervisor/runner.h"
@@ -62,6 +63,7 @@ class Supervisor {
   asio::awaitable<Json> stop_requested(MethodCall call);
   asio::awaitable<Json> session_open(MethodCall call);
   asio::awaitable<Json> session_close(MethodCall call);
+  asio::awaitable<Json> session_end(MethodCall call);
   asio::awaitable<Json> tool_authorize(MethodCall call);
   asio::awaitable<Json> tool_finish(MethodCall call);
   asio::awaitable<Json> approval_resolve(MethodCall call);
@@ -89,6 +91,10 @@ class Supervisor {
   Json skill_json(const Skill& skill);
   Skill known_skill(const std::string& name);
   void end_calls_of(const std::string& skill);
+  void end_call(Call& call, const std::string& reason);
+  std::vector<std::shared_ptr<Call>> calls_of_session(const std::string& session,
+                                                      const Connection& asking) const;
+  asio::awaitable<void> gone(std::vector<std::string> calls, std::vector<std::uint64_t> sandboxes);
   audit::Record change(const std::string& kind, const std::string& skill, const Peer& peer,
                        const std::string& what) const;
 
@@ -116,6 +122,7 @@ class Supervisor {
   Calls calls_;
   Tickets tickets_;
   Processes processes_;
+  Ends ends_;
   Sandboxes sandboxes_;
   Runner runner_;
   Authorizer authorizer_;

@@ -283,6 +283,7 @@ TEST_F(Frames, NoValueOfAnyMemberBreaksAMethod) {
       {"exec.signal", {{"call", "c"}, {"signal", 15}}},
       {"exec.resize", {{"call", "c"}, {"rows", 1}, {"columns", 1}}},
       {"call.cancel", {{"call", "c"}}},
+      {"session.end", {{"session", "s"}}},
       {"skill.add", {{"path", home}}},
       {"skill.show", {{"name", "n"}}},
       {"skill.remove", {{"name", "n"}}},

@@ -169,6 +169,18 @@ TEST_F(SystemPeers, AHostCannotApprove) {
   EXPECT_EQ(code_as(host_, "status.get", Json::object()), "0");
 }
 
+TEST_F(SystemPeers, AHostEndsOnlyWhatItsUserStarted) {
+  const Output output = instance_.sc(
+      {"run", "--json", "--session", "web", "--", "/bin/sh", "-c", "sleep 54321 & true"});
+  const Json call = Json::parse(output.out).at("call");
+  EXPECT_EQ(code_as(host_, "session.end", {{"session", "web"}}), "0");
+  EXPECT_EQ(code_as(host_, "call.cancel", {{"call", call}}), std::to_string(rpc::kNotFound));
+  EXPECT_EQ(instance_.status().at("calls").size(), 1u);
+  EXPECT_THAT(instance_.records("end"), ::testing::IsEmpty());
+  EXPECT_EQ(code_as(operator_, "session.end", {{"session", "web"}}), "0");
+  EXPECT_EQ(instance_.status().at("calls").size(), 0u);
+}
+
 TEST_F(SystemPeers, AHostLearnsNothingOfPlacesWhereItCannotLook) {
   const std::string closed = instance_.workspace() + "/closed";
   std::filesystem::create_directories(closed + "/there");
