@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "capabilities/scope.h"
+#include "capabilities/ways.h"
 #include "common/errors.h"
 #include "common/fd.h"
 #include "common/text.h"
@@ -270,8 +271,8 @@ ProtectedPlace locate_protected(const std::string& path) {
   if (!error) return {real.string(), true};
   if (error == std::errc::permission_denied) return {path, true};
   // A link to nothing, yet: what appears there is protected.
-  const fs::path weak = fs::weakly_canonical(path, error);
-  return {error ? path : weak.string(), false};
+  Ways ways;
+  return {WayFinder().follow(path, ways).value_or(path), false};
 }
 
 std::vector<ProtectedPath> protected_paths(const ProtectionInput& input) {

@@ -13,6 +13,7 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "capabilities/stamps.h"
 #include "common/fd.h"
@@ -24,7 +25,6 @@ namespace fs = std::filesystem;
 
 // From so many entries on, a look at the directory is cheaper than one at each of them.
 constexpr std::size_t kGroup = 3;
-constexpr int kMaxLinks = 40;  // path_resolution(7)
 
 std::string parent_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -37,43 +37,6 @@ bool same(const ProtectionInput& a, const ProtectionInput& b) {
   };
   return a.home == b.home && a.root == b.root && places(a.places) == places(b.places) &&
          a.configured == b.configured && a.host_states == b.host_states;
-}
-
-// The directories through which a path is looked up, links followed: while none of them gains,
-// loses or replaces an entry, the path leads where it leads now. Nothing when there is no end to
-// it.
-std::optional<std::set<std::string>> directories_on_way(const std::string& path) {
-  std::set<std::string> directories;
-  std::string rest = path;
-  std::string at;
-  int links = 0;
-  while (!rest.empty()) {
-    const std::size_t start = rest.find_first_not_of('/');
-    if (start == std::string::npos) break;
-    const std::size_t end = std::min(rest.find('/', start), rest.size());
-    const std::string name = rest.substr(start, end - start);
-    rest.erase(0, end);
-    if (name == ".") continue;
-    if (name == "..") {
-      at = at.empty() ? "" : at.substr(0, at.rfind('/'));
-      continue;
-    }
-    directories.insert(at.empty() ? "/" : at);
-    std::error_code error;
-    const std::string next = at + "/" + name;
-    const fs::path link = fs::read_symlink(next, error);
-    if (error) {
-      if (error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory)
-        break;
-      if (error != std::errc::invalid_argument) return std::nullopt;  // invalid: it is no link
-      at = next;
-      continue;
-    }
-    if (++links > kMaxLinks) return std::nullopt;
-    if (link.is_absolute()) at.clear();
-    rest = link.string() + rest;
-  }
-  return directories;
 }
 
 }  // namespace
@@ -109,6 +72,7 @@ std::optional<ProtectionWatch::Directory> ProtectionWatch::look_at_settled(const
 
 const std::vector<ProtectedPath>& ProtectionWatch::paths(const ProtectionInput& input) {
   if (usable_ && same(input, input_) && holds()) return list_;
+  watched_ = false;
   const std::int64_t started = stamp_now();
   usable_ = false;
   auto list = protected_paths(input);
@@ -119,10 +83,20 @@ const std::vector<ProtectedPath>& ProtectionWatch::paths(const ProtectionInput& 
   }
   input_ = input;
   usable_ = remember(started);
+  if (usable_) ways_ = ways();
   return list_;
 }
 
-bool ProtectionWatch::holds() const {
+// The watch is begun before the look, so that nothing between the two is missed; and what is
+// watched are the ways as they are under the watch.
+bool ProtectionWatch::holds() {
+  if (watched_ && watch_.quiet()) return true;
+  watched_ = ways_ && watch_.watch(*ways_) && ways() == ways_;
+  return looks_the_same();
+}
+
+bool ProtectionWatch::looks_the_same() {
+  ++looked_;
   return std::all_of(directories_.begin(), directories_.end(),
                      [](const Directory& known) { return look_at(known.path) == known; }) &&
          std::all_of(singles_.begin(), singles_.end(), [](const Single& known) {
@@ -178,14 +152,29 @@ bool ProtectionWatch::remember(std::int64_t started) {
   return true;
 }
 
+// What has to be quiet for the list to hold: the way to each entry, and the directories of which
+// every entry counts.
+std::optional<Ways> ProtectionWatch::ways() const {
+  Ways ways;
+  WayFinder finder;
+  for (const ProtectedPath& entry : list_) {
+    if (!finder.follow(entry.path, ways)) return std::nullopt;
+    if (!entry.exists || !entry.links_listed) continue;
+    if (!finder.follow(entry.real, ways)) return std::nullopt;
+    std::error_code error;
+    if (fs::is_directory(entry.real, error)) ways[entry.real].whole = true;
+  }
+  return ways;
+}
+
 // A link is watched by the directories on its way, of which many are shared. False when one of them
 // is not to be relied on: it changes all the time, or cannot be looked at.
 bool ProtectionWatch::watch_way_to(const ProtectedPath& entry, std::int64_t started,
                                    std::set<std::string>& watched) {
-  const auto way = directories_on_way(entry.path);
-  if (!way) return false;
+  Ways way;
+  if (!WayFinder().follow(entry.path, way)) return false;
   std::vector<Directory> found;
-  for (const std::string& path : *way) {
+  for (const auto& [path, interest] : way) {
     if (watched.contains(path)) continue;
     auto directory = look_at_settled(path, started);
     if (!directory || !directory->exists) return false;

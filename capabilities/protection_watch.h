@@ -1,5 +1,5 @@
 // Remembers where the protected paths are. While nothing has changed on the way to them, asking
-// again costs a look at their directories instead of one at each of them.
+// again costs a question to the kernel, or, where that cannot tell, a look at their directories.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "capabilities/protected.h"
+#include "capabilities/way_watch.h"
 #include "common/fd.h"
 
 namespace sharkcage {
@@ -21,8 +22,9 @@ class ProtectionWatch {
 
   // Another number for another list.
   std::uint64_t version() const { return version_; }
-  // How often the whole list was made, for tests.
+  // How often the whole list was made, and how often its directories were looked at, for tests.
   std::uint64_t made() const { return made_; }
+  std::uint64_t looked() const { return looked_; }
 
  private:
   // A directory that has not gained, lost or replaced an entry since: the same inode with the same
@@ -46,7 +48,9 @@ class ProtectionWatch {
   static std::optional<Directory> look_at(const std::string& path, UniqueFd* held = nullptr);
   static std::optional<Directory> look_at_settled(const std::string& path, std::int64_t started);
   static bool is_missing_below(const std::set<std::string>& watched, std::string path);
-  bool holds() const;
+  bool holds();
+  bool looks_the_same();
+  std::optional<Ways> ways() const;
   bool remember(std::int64_t started);
   bool watch_way_to(const ProtectedPath& entry, std::int64_t started,
                     std::set<std::string>& watched);
@@ -56,8 +60,12 @@ class ProtectionWatch {
   std::vector<Directory> directories_;
   std::vector<Single> singles_;
   bool usable_ = false;
+  std::optional<Ways> ways_;  // nothing: there is no end to one of them
+  WayWatch watch_;
+  bool watched_ = false;  // the ways, since before the last look
   std::uint64_t version_ = 0;
   std::uint64_t made_ = 0;
+  std::uint64_t looked_ = 0;
 };
 
 }  // namespace sharkcage

@@ -15,17 +15,21 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 // tick of the kernel, and on some file systems as a second or two.
 constexpr std::int64_t kSettled = 3 * kSecond;
 
-// The same, nearer: where stamps are known to be as fine as a tick of the kernel, which is 10 ms at
-// most. `fd` is what was stamped. (The large family of ext2 has one number; one that keeps whole
-// seconds shows by its stamps.)
-inline std::int64_t settled_after(int fd, std::int64_t stamp) {
-  constexpr std::int64_t kTicks = kSecond / 20;
+// On a file system of this machine of which the following is known: what changes in it is changed
+// by this kernel, which stamps it as finely as its ticks. (The large family of ext2 has one number;
+// one that keeps whole seconds shows by its stamps.)
+inline bool is_local(int fd) {
   constexpr long kXfs = 0x58465342;  // linux/magic.h does not have it
   struct statfs system {};
-  if (stamp % kSecond == 0 || ::fstatfs(fd, &system) != 0) return kSettled;
-  const bool fine = system.f_type == EXT4_SUPER_MAGIC || system.f_type == BTRFS_SUPER_MAGIC ||
-                    system.f_type == TMPFS_MAGIC || system.f_type == kXfs;
-  return fine ? kTicks : kSettled;
+  return ::fstatfs(fd, &system) == 0 &&
+         (system.f_type == EXT4_SUPER_MAGIC || system.f_type == BTRFS_SUPER_MAGIC ||
+          system.f_type == TMPFS_MAGIC || system.f_type == kXfs);
+}
+
+// The same, nearer: a tick of the kernel is 10 ms at most. `fd` is what was stamped.
+inline std::int64_t settled_after(int fd, std::int64_t stamp) {
+  constexpr std::int64_t kTicks = kSecond / 20;
+  return stamp % kSecond != 0 && is_local(fd) ? kTicks : kSettled;
 }
 
 inline std::int64_t nanoseconds(const timespec& time) {
@@ -33,7 +37,8 @@ inline std::int64_t nanoseconds(const timespec& time) {
 }
 
 // Of the clock that stamps files, in nanoseconds: no file is stamped with less from now on. (The
-// finer one is ahead of it by a tick, and by more while a virtual machine's processor stands still.)
+// finer one is ahead of it by a tick, and by more while a virtual machine's processor stands
+// still.)
 inline std::int64_t stamp_now() {
   timespec time{};
   ::clock_gettime(CLOCK_REALTIME_COARSE, &time);

@@ -1,10 +1,17 @@
 #include "capabilities/protection_watch.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
+#include <functional>
 #include <thread>
+#include <vector>
 
 #include "capabilities/stamps.h"
 #include "fixture.h"
@@ -50,9 +57,97 @@ class Watch : public Scratch {
     return list;
   }
 
+  // Asks until an answer needs no look: the kernel is to tell of changes now.
+  bool is_told() {
+    for (const auto end = std::chrono::steady_clock::now() + 20s;
+         std::chrono::steady_clock::now() < end; std::this_thread::sleep_for(5ms)) {
+      const auto before = watch_.looked() + watch_.made();
+      ask();
+      if (watch_.looked() + watch_.made() == before) return true;
+    }
+    return false;
+  }
+
   ProtectionInput input_;
   ProtectionWatch watch_;
 };
+
+// Each change alone comes when nothing would be looked at but for what the kernel tells of it.
+TEST_F(Watch, IsToldOfEveryChange) {
+  const std::vector<std::pair<const char*, std::function<void()>>> changes = {
+      {"made", [&] { make_directory("home/.aws"); }},
+      {"made in a directory of its own", [&] { write("vault/secret", "s"); }},
+      {"made where a directory was missing", [&] { make_directory("home/.m2"); }},
+      {"made in that one", [&] { write("home/.m2/settings.xml", "<password>"); }},
+      {"removed there", [&] { fs::remove_all(at("home/.m2")); }},
+      {"a link", [&] { link(at("work"), "home/.kube"); }},
+      {"where that link leads", [&] { fs::rename(at("work"), at("work2")); }},
+      {"and back", [&] { fs::rename(at("work2"), at("work")); }},
+      {"that link is another",
+       [&] {
+         link(at("vault"), "home/other");
+         fs::rename(at("home/other"), at("home/.kube"));
+       }},
+      {"a link over a directory", [&] { link(at("work/../vault/further"), "single"); }},
+      {"what it leads to", [&] { make_directory("vault/further"); }},
+      {"a link to nothing in a protected directory",
+       [&] { link(at("work/key"), "home/.ssh/id_rsa"); }},
+      {"that there is something", [&] { write("work/key", "k"); }},
+      {"two entries change places",
+       [&] {
+         ASSERT_EQ(::renameat2(AT_FDCWD, at("vault/secret").c_str(), AT_FDCWD,
+                               at("vault/further").c_str(), RENAME_EXCHANGE),
+                   0);
+       }},
+      {"a directory becomes a link",
+       [&] {
+         fs::rename(at("home/.config"), at("work/config"));
+         link(at("work/config"), "home/.config");
+       }},
+      {"inside of that one", [&] { fs::remove(at("work/config/gh")); }},
+      {"a directory above is replaced",
+       [&] {
+         fs::rename(at("home"), at("moved"));
+         make_directory("home/.gnupg");
+       }},
+      {"all of it is gone", [&] { fs::remove_all(at("home")); }},
+  };
+  for (const auto& [what, change] : changes) {
+    SCOPED_TRACE(what);
+    ASSERT_TRUE(is_told());
+    change();
+    ask();
+  }
+}
+
+// The kernel tells of mounts as well, which leave every directory as it was.
+TEST_F(Watch, IsToldWhatIsMountedOver) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  std::thread([&] {  // of its own, whose mounts nobody else sees
+    ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
+    ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+    write("other/secret", "s");
+    ASSERT_TRUE(is_told());
+    ASSERT_EQ(::mount(at("other").c_str(), at("vault").c_str(), nullptr, MS_BIND, nullptr), 0);
+    ask();
+    ASSERT_TRUE(is_told());
+    ASSERT_EQ(::umount2(at("vault").c_str(), MNT_DETACH), 0);
+    ask();
+  })
+      .join();
+}
+
+// What others do in directories above costs nothing.
+TEST_F(Watch, IsNotDisturbedByWhatIsNotOnItsWays) {
+  ASSERT_TRUE(is_told());
+  const auto before = watch_.looked() + watch_.made();
+  write("some-file", "x");
+  make_directory("some-directory");
+  write("work/inside", "x");
+  ASSERT_EQ(::chmod(at("some-file").c_str(), 0600), 0);
+  ask();
+  EXPECT_EQ(watch_.looked() + watch_.made(), before);
+}
 
 TEST_F(Watch, SeesEveryChangeAtOnce) {
   ASSERT_TRUE(remembers());
