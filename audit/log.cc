@@ -40,6 +40,9 @@ using namespace std::chrono_literals;
 constexpr auto kSealFlushInterval = 10ms;
 // How long a record that nobody waits for may wait for others.
 constexpr auto kSoon = 2ms;
+// How long one that somebody waits for may wait for as many as came with the one before: about what
+// a wait for the disk takes.
+constexpr auto kGathering = 500us;
 // The write-ahead log is copied into the database once it is this long, in pages of 4 KiB …
 constexpr int kCheckpointPages = 512;
 // … and by the writer itself, which stops its growth, where that was not enough under steady load:
@@ -162,7 +165,9 @@ class Log::Impl {
   std::condition_variable work_;
   std::deque<Item> queue_;
   std::size_t queued_bytes_ = 0;
-  bool urgent_ = false;  // somebody waits for what is queued
+  std::size_t awaited_ = 0;   // of what is queued, what somebody waits for
+  std::size_t expected_ = 0;  // as many as were awaited in the group before
+  bool hurry_ = false;
   bool closing_ = false;
   std::string failure_;
   Head head_;  // durable and sealed
@@ -348,13 +353,14 @@ void Log::Impl::append(Record record, Done done, Haste haste) {
   queued_bytes_ += item.bytes;
   queue_.push_back(std::move(item));
   const bool first = queue_.size() == 1;
-  const bool wanted = haste == Haste::kNow && !std::exchange(urgent_, true);
-  if (first || wanted) work_.notify_one();
+  const bool awaited = haste == Haste::kNow;
+  if (awaited) ++awaited_;
+  if (first || (awaited && (awaited_ == 1 || awaited_ == expected_))) work_.notify_one();
 }
 
 void Log::Impl::hurry() {
   const std::lock_guard lock(mutex_);
-  urgent_ = true;
+  hurry_ = true;
   work_.notify_one();
 }
 
@@ -378,18 +384,22 @@ void Log::Impl::run_writer() {
   }
 }
 
-// Waits for records. Empty: the log is closing and everything is written.
+// Waits for records. Empty: the log is closing and everything is written. Where several waited for
+// the group before, others are about to come again, and one wait for the disk does for all.
 std::vector<Item> Log::Impl::next_group() {
   std::unique_lock lock(mutex_);
   work_.wait(lock, [&] { return !queue_.empty() || closing_; });
-  work_.wait_for(lock, kSoon, [&] { return urgent_ || closing_; });
+  work_.wait_for(lock, kSoon, [&] { return awaited_ > 0 || hurry_ || closing_; });
+  work_.wait_for(lock, kGathering, [&] { return awaited_ >= expected_ || hurry_ || closing_; });
+  expected_ = awaited_ > 1 ? awaited_ : 0;
   std::vector<Item> group;
   while (!queue_.empty() && group.size() < options_.max_group) {
     queued_bytes_ -= queue_.front().bytes;
     group.push_back(std::move(queue_.front()));
     queue_.pop_front();
   }
-  urgent_ = !queue_.empty();
+  awaited_ = queue_.size();
+  hurry_ = false;
   return group;
 }
 
