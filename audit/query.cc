@@ -1,5 +1,6 @@
 #include "audit/query.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -28,7 +29,7 @@ struct Condition {
 
 Condition condition_of(const Query& query) {
   Condition condition;
-  condition.add("seq > ?", static_cast<std::int64_t>(query.after_seq));
+  condition.add("seq > ?", static_cast<std::int64_t>(query.after_seq));  // the first of the values
   if (query.blocked) {
     // SQLite has no statistics here and might prefer another index.
     condition.from += " INDEXED BY records_blocked";
@@ -114,7 +115,8 @@ std::uint64_t Reader::Impl::read(const Query& query,
     Condition condition = condition_of(query);
     const std::optional<std::int64_t> first = first_seq(*database_, query, condition);
     if (!first) return 0;
-    condition.add("seq >= ?", *first);
+    // Not a term of its own: of two lower bounds SQLite walks from the one that comes first.
+    condition.values.front() = std::max(static_cast<std::int64_t>(query.after_seq), *first - 1);
     std::string sql = std::string("SELECT ") + kColumns + " FROM " + condition.from + " WHERE " +
                       condition.where + " ORDER BY seq";
     if (query.limit) sql += " LIMIT " + std::to_string(*query.limit);

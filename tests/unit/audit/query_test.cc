@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <fstream>
 #include <set>
 #include <thread>
 
@@ -204,6 +205,32 @@ TEST(AuditQuery, BlockedUsesItsIndexWithoutSorting) {
   while (plan.step()) steps += std::string(plan.text(3)) + "\n";
   EXPECT_NE(steps.find("records_blocked"), std::string::npos) << steps;
   EXPECT_EQ(steps.find("TEMP B-TREE"), std::string::npos) << steps;
+}
+
+// Bytes that this process has read from files so far (proc_pid_io(5)).
+std::uint64_t bytes_read() {
+  std::ifstream file("/proc/self/io");
+  std::string name;
+  std::uint64_t bytes = 0;
+  file >> name >> bytes;
+  return name == "rchar:" ? bytes : 0;
+}
+
+TEST(AuditQuery, TheNewestAreFoundWithoutReadingTheOthers) {
+  Instance instance;
+  instance.fill(6000);
+  Query query;
+  const std::uint64_t before_all = bytes_read();
+  ASSERT_EQ(instance.read(query).size(), 6000u);
+  const std::uint64_t all = bytes_read() - before_all;
+  ASSERT_GT(all, 1'000'000u);
+  query.tail = 2;
+  for (const std::uint64_t after : {0u, 100u}) {
+    query.after_seq = after;
+    const std::uint64_t before = bytes_read();
+    EXPECT_EQ(places_of(instance.read(query)), (Places64{5999, 6000}));
+    EXPECT_LT(bytes_read() - before, all / 10);
+  }
 }
 
 TEST(AuditQuery, PayloadThatWasBrokenIsShownAsSuch) {
