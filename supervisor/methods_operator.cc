@@ -220,8 +220,8 @@ asio::awaitable<Json> Supervisor::audit_query(MethodCall request) {
   co_await journal_.settled();  // what was answered before is in what is read now
   Json records = Json::array();
   std::size_t bytes = 0;
-  audit::Reader reader(places_.audit_db());
-  reader.read(query, [&](const audit::Record& record) {
+  if (!audit_) audit_.emplace(places_.audit_db());
+  audit_->read(query, [&](const audit::Record& record) {
     records.push_back(record.to_json());
     bytes += dump_json(records.back()).size();
     return bytes < kMaxAuditBytes;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "audit/log.h"
+#include "audit/query.h"
 #include "capabilities/skills.h"
 #include "common/config.h"
 #include "common/fd.h"
@@ -117,6 +118,7 @@ class Supervisor {
   asio::steady_timer stop_timer_;
   audit::Log log_;
   Journal journal_;
+  std::optional<audit::Reader> audit_;  // from the first query on
   Skills skills_;
   Sessions sessions_;
   Calls calls_;

@@ -45,14 +45,19 @@ void say(const char* text) {
   if (::write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
 }
 
-// To 0, 1, 2, though each may already be one of them.
-bool place(const int* stdio) {
-  int high[3];
-  for (int i = 0; i < 3; ++i) high[i] = ::fcntl(stdio[i], F_DUPFD, 10);
-  for (int i = 0; i < 3; ++i) {
+constexpr int kGatePlace = 3;
+
+// To 0, 1, 2, though each may already be one of them. All others are closed but the gate, which the
+// command does not get either.
+bool place(const int* stdio, int gate) {
+  int high[kGatePlace + 1];
+  for (int i = 0; i < kGatePlace; ++i) high[i] = ::fcntl(stdio[i], F_DUPFD, 10);
+  high[kGatePlace] = ::fcntl(gate, F_DUPFD, 10);
+  for (int i = 0; i < kGatePlace; ++i) {
     if (::dup2(high[i], i) < 0) return false;
   }
-  return ::close_range(3, ~0u, 0) == 0;
+  return ::dup3(high[kGatePlace], kGatePlace, O_CLOEXEC) >= 0 &&
+         ::close_range(kGatePlace + 1, ~0u, 0) == 0;
 }
 
 bool is_full(const char* path) {
@@ -195,8 +200,7 @@ void Keeper::start() {
 void Keeper::become_command() {
   ::setpgid(0, 0);
   if (!image_.background()) take_foreground(::getpgrp());
-  dropped_ = !pass_gate();
-  if (dropped_ || !place(fds_ + kStdinFd)) {
+  if (!place(fds_ + kStdinFd, fds_[kGateFd])) {
     executed_ = false;
     ::_exit(kNotExecutable);
   }
@@ -206,6 +210,11 @@ void Keeper::become_command() {
     ::_exit(kNotExecutable);
   }
   for (const RlimitRule& rule : plan_.rlimits) lower_limit(rule);
+  dropped_ = !pass_gate();
+  if (dropped_) {
+    executed_ = false;
+    ::_exit(kNotExecutable);
+  }
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -219,7 +228,7 @@ void Keeper::become_command() {
 bool Keeper::pass_gate() {
   char go = 0;
   ssize_t got;
-  do got = ::read(fds_[kGateFd], &go, 1);
+  do got = ::read(kGatePlace, &go, 1);
   while (got < 0 && errno == EINTR);
   return got == 1;
 }

@@ -72,6 +72,8 @@ void OutputRelay::hear(const std::vector<pollfd>& events) {
         const std::string rest = std::move(stream.rest);
         stream.rest.clear();
         if (!rest.empty()) write(stream, rest.data(), rest.size());
+      } else if (event.fd == stream.from.get() && (event.revents & POLLIN) == 0) {
+        close(stream);  // all of it is read, and nobody can write any more
       } else if (event.fd == stream.from.get() && !stream.full) {
         move(stream);
       }
