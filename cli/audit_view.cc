@@ -96,7 +96,8 @@ std::string describe_ending(const audit::Record& record) {
   if (record.decision == "block") return whose + " did not run" + because(record);
   if (is_of_what_was_left(record)) {
     const std::string command = command_of(payload);
-    text = "what " + whose + " left running is over";
+    const bool runs = payload.value("running", Json()) == true;
+    text = "what " + whose + (runs ? " left running still runs" : " left running is over");
     return text + (command.empty() ? "" : ": " + command);
   }
   if (payload.contains("signal")) {

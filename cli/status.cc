@@ -31,11 +31,11 @@ Cell audit_cell(const Json& audit) {
 
 void print_calls(const Json& calls, bool colours) {
   if (calls.empty()) return;
-  Table table({"CALL", "SKILL", "TOOL", "STATE", "AGE", "SESSION"});
+  Table table({"CALL", "SKILL", "TOOL", "STATE", "AGE", "REFUSED", "SESSION"});
   for (const Json& call : calls) {
     table.add({text_of(call, "call"), text_of(call, "skill"), text_of(call, "tool"),
                text_of(call, "state"), human_duration(milliseconds_of(call, "age_ms")),
-               text_of(call, "session")});
+               std::to_string(number_of(call, "refused")), text_of(call, "session")});
   }
   print("\n" + table.text(colours));
 }

@@ -157,6 +157,7 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
                      {"skill", call->skill},
                      {"tool", call->tool},
                      {"state", name_of(call->state)},
+                     {"refused", call->refused},
                      {"age_ms", now_ms - call->started_ms}});
   }
   Json sandboxes = Json::array();

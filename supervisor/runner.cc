@@ -194,6 +194,9 @@ void Runner::on_event(Running& running, sandbox::Event event) {
                                            {{"call", running.call->id}, {"signal", event.signal}}));
       }
       break;
+    case sandbox::Event::Kind::kRefused:
+      on_refused(running, event);
+      break;
     case sandbox::Event::Kind::kReturned:
       on_returned(running, event);
       if (event.over) forget(running);
@@ -239,8 +242,17 @@ void Runner::on_failed(Running& running, const sandbox::Event& event) {
   sandboxes_.returned(*running.sandbox);
 }
 
-// No process of the call is left. What was refused since it returned is told in a second outcome:
-// the first one is written when the command returns, whatever it leaves running.
+// What was refused to what the command left running since the last record that lists any: as long
+// as it runs, at intervals. The first outcome was written when the command returned.
+void Runner::on_refused(Running& running, const sandbox::Event& event) {
+  Json payload = Json::object();
+  add_refused(payload, event, running);
+  if (payload.empty()) return;
+  payload["running"] = true;
+  note_left_running(running, std::move(payload));
+}
+
+// No process of the call is left.
 void Runner::on_over(Running& running, const sandbox::Event& event) {
   Json payload = Json::object();
   add_refused(payload, event, running);
@@ -249,19 +261,23 @@ void Runner::on_over(Running& running, const sandbox::Event& event) {
     finish(running, {{"signal", 9}, {"reason", reason}, {"message", "The sandbox was ended"}}, "",
            "ended before it returned: " + reason, std::move(payload));
   } else if (!payload.empty()) {
-    audit::Record record = running.call->record("outcome");
-    record.reason = kLeftRunning;
-    record.policy = running.call->policy_digest;
-    payload["left_running"] = true;
-    payload["command"] = running.command_line;
-    record.payload = std::move(payload);
-    journal_.note(std::move(record));
+    note_left_running(running, std::move(payload));
   }
   forget(running);
 }
 
-void Runner::add_refused(Json& payload, const sandbox::Event& event, const Running& running) const {
-  const Call& call = *running.call;
+void Runner::note_left_running(const Running& running, Json payload) {
+  audit::Record record = running.call->record("outcome");
+  record.reason = kLeftRunning;
+  record.policy = running.call->policy_digest;
+  payload["left_running"] = true;
+  payload["command"] = running.command_line;
+  record.payload = std::move(payload);
+  journal_.note(std::move(record));
+}
+
+void Runner::add_refused(Json& payload, const sandbox::Event& event, Running& running) const {
+  Call& call = *running.call;
   const Account& account = account_of(call.owner);
   // One that did not run was refused its working directory, if anything.
   const Start start = event.kind == sandbox::Event::Kind::kFailed
@@ -270,6 +286,7 @@ void Runner::add_refused(Json& payload, const sandbox::Event& event, const Runni
   add_refusals(payload, event.refused, event.refused_more, call.policy,
                {account.uid, account.gid, sandboxes_.privileged()}, start);
   add_unknown_refusals(payload, event.refused_unknown);
+  if (payload.contains("refused")) call.refused += payload["refused"].size();
 }
 
 void Runner::forget(Running& running) {

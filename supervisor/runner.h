@@ -58,9 +58,11 @@ class Runner {
   void on_event(Running& running, sandbox::Event event);
   void on_returned(Running& running, const sandbox::Event& event);
   void on_failed(Running& running, const sandbox::Event& event);
+  void on_refused(Running& running, const sandbox::Event& event);
   void on_over(Running& running, const sandbox::Event& event);
+  void note_left_running(const Running& running, Json payload);
   void forget(Running& running);
-  void add_refused(Json& payload, const sandbox::Event& event, const Running& running) const;
+  void add_refused(Json& payload, const sandbox::Event& event, Running& running) const;
   void announce(Running& running);
   void finish(Running& running, Json notification, const std::string& decision,
               const std::string& reason, Json payload);

@@ -30,6 +30,13 @@ constexpr const char* kUnanswered = "its attendant does not answer";
 // How long a client may take to read what a killed command had written.
 constexpr std::chrono::milliseconds kOutputPatience{1000};
 
+// What is refused to processes that were left running is told so soon, which makes one record of
+// what they try in a row, and then at the earliest after a pause that doubles each time: whoever is
+// refused something for twelve hours fills some eighty records. The next return begins anew.
+constexpr std::chrono::milliseconds kRefusedGathering{500};
+constexpr std::chrono::seconds kRefusedPause{5};
+constexpr std::chrono::seconds kLongestRefusedPause{600};
+
 std::uint64_t microseconds(const timeval& time) {
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000u +
          static_cast<std::uint64_t>(time.tv_usec);
@@ -207,7 +214,7 @@ void Commands::drop_output() {
 }
 
 int Commands::milliseconds_left() const {
-  auto next = Clock::time_point::max();
+  auto next = refused_due_;
   for (const Command& command : commands_) next = std::min(next, command.deadline);
   if (next == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
@@ -216,6 +223,7 @@ int Commands::milliseconds_left() const {
 
 void Commands::keep_time() {
   const auto now = Clock::now();
+  if (refused_due_ <= now) tell_refused();
   for (Command& command : commands_) {
     if (command.deadline > now) continue;
     command.deadline = Clock::time_point::max();
@@ -385,7 +393,51 @@ void Commands::tell_returned(Command& command) {
   tell(command, std::exchange(command.outcome, nullptr));
   // The time limit is the command's. What it left behind lives as long as the sandbox.
   if (!command.ending || command.over) command.deadline = Clock::time_point::max();
-  if (closed_ && !command.over) tell_over(command);
+  if (closed_ && !command.over) return tell_over(command);
+  if (!left_running(command)) return;
+  refused_pause_ = kRefusedPause;
+  watch_refused();
+}
+
+bool Commands::left_running(const Command& command) const {
+  return command.returned && !command.over && !command.last && command.outcome.is_null();
+}
+
+void Commands::watch_refused() {
+  if (!hooks_.arm()) note_refused();
+}
+
+void Commands::note_refused() {
+  if (refused_due_ != Clock::time_point::max()) return;
+  if (std::none_of(commands_.begin(), commands_.end(),
+                   [&](const Command& command) { return left_running(command); })) {
+    return;
+  }
+  refused_due_ = Clock::now() + kRefusedGathering;
+  if (refused_told_ != Clock::time_point::min()) {
+    refused_due_ = std::max(refused_due_, refused_told_ + refused_pause_);
+  }
+}
+
+void Commands::tell_refused() {
+  refused_due_ = Clock::time_point::max();
+  Command* const newest = newest_there();
+  if (newest == nullptr) return;
+  collect_refused(*newest);
+  bool told = false;
+  for (Command& command : commands_) {
+    const bool news =
+        !command.refused.empty() || command.refused_more > 0 || !command.refused_unknown.empty();
+    if (!left_running(command) || !news) continue;
+    told = true;
+    tell(command, {{"event", "refused"}, {"id", command.id}});
+  }
+  if (told) {
+    const bool again = refused_told_ != Clock::time_point::min();
+    if (again) refused_pause_ = std::min(2 * refused_pause_, kLongestRefusedPause);
+    refused_told_ = Clock::now();
+  }
+  watch_refused();
 }
 
 // Each command that has returned is told to be over, unless its return says so: without that,

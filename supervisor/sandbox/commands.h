@@ -34,6 +34,8 @@ class Commands {
     std::function<void(const std::string& reason)> end_sandbox;
     // What the attendants have refused since the last time. Throws when they cannot tell.
     std::function<RefusalTable::Taken()> collect;
+    // Has `note_refused` called at the next refusal, once. False when there is one to collect.
+    std::function<bool()> arm;
   };
 
   explicit Commands(Hooks hooks) : hooks_(std::move(hooks)) {}
@@ -64,6 +66,9 @@ class Commands {
   // Until the next time limit; -1 as long as none runs.
   int milliseconds_left() const;
   void keep_time();
+  // Something was refused since it was asked for. What is refused to processes of a command that
+  // has returned is told while they run: soon, then less and less often.
+  void note_refused();
   // Whether a command runs, or something that one left behind.
   bool busy() const { return !commands_.empty(); }
   // Whether the output of a command that has returned is still on its way to its client, and what
@@ -109,6 +114,9 @@ class Commands {
   bool hear(Command& command);
   void on_report(Command& command, InitReport& report, const std::vector<UniqueFd>& fds);
   void collect_refused(Command& now);
+  bool left_running(const Command& command) const;
+  void watch_refused();
+  void tell_refused();
   void learn_sessions();
   Command& owner_of(const Refusal& refusal, Command& now);
   static std::vector<UniqueFd> take_refused(Command& command, Json& event);
@@ -130,6 +138,9 @@ class Commands {
   LimitWatch* watch_ = nullptr;
   std::uint64_t output_ = 0;
   std::list<Command> commands_;
+  Clock::time_point refused_due_ = Clock::time_point::max();  // when to tell what was refused
+  Clock::time_point refused_told_ = Clock::time_point::min();
+  std::chrono::seconds refused_pause_{0};
   bool any_ = false;   // a command was ordered
   bool full_ = false;  // the last one was
   bool closed_ = false;

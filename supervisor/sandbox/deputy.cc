@@ -258,7 +258,7 @@ NamespaceFds open_namespaces(pid_t init) {
 Attendant start_deputy(const Spec& spec, const Plan& plan, NamespaceFds namespaces,
                        UniqueFd listener, int names_lock, RefusalCounter& counter) {
   const std::array keep = {namespaces.user.get(), namespaces.mount.get(), listener.get(),
-                           names_lock};
+                           names_lock, counter.alarm()};
   return Attendant::start("sc-deputy", keep, [&](int channel) {
     Deputy(spec, plan, std::move(namespaces), std::move(listener), names_lock, counter, channel)
         .run();

@@ -99,8 +99,8 @@ Event plain_event(const std::string& name, const Json& json, std::vector<UniqueF
   } else if (name == "stopped") {
     event.kind = Event::Kind::kStopped;
     event.signal = json.value("signal", 0);
-  } else if (name == "over") {
-    event.kind = Event::Kind::kOver;
+  } else if (name == "over" || name == "refused") {
+    event.kind = name == "over" ? Event::Kind::kOver : Event::Kind::kRefused;
     take_refused(event, json, fds);
   } else {
     throw UserError("a monitor sent a message that is no event");

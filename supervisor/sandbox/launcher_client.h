@@ -64,6 +64,7 @@ struct Event {
     kTerminal,  // `terminal` is set
     kStopped,   // the command was stopped, by `signal`; with a terminal alone
     kReturned,  // the command has ended
+    kRefused,   // processes of a command that has returned were refused something
     kOver,      // no process of the command is left. Unless kReturned says so, it is always told
     kFailed,    // the command did not run; with `command` 0: the sandbox could not be made
     kEnded,     // end of file: nothing of the sandbox is left
@@ -91,9 +92,9 @@ struct Event {
   std::uint64_t cpu_us = 0;
   std::uint64_t max_rss = 0;  // bytes, of its largest process
 
-  // kReturned, kOver, kFailed: what the sandbox refused since the last of them; how many more there
-  // were, of which nothing is known but their number; why more may have been refused than that, or
-  // empty.
+  // kReturned, kRefused, kOver, kFailed: what the sandbox refused since the last of them; how many
+  // more there were, of which nothing is known but their number; why more may have been refused
+  // than that, or empty.
   std::vector<Refusal> refused;
   std::uint64_t refused_more = 0;
   std::string refused_unknown;

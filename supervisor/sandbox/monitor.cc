@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -61,6 +62,12 @@ std::uint64_t namespaces() {
   return flags;
 }
 
+UniqueFd make_alarm() {
+  UniqueFd alarm(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!alarm) throw_errno("eventfd");
+  return alarm;
+}
+
 class Monitor {
  public:
   Monitor(MonitorFds& fds, const Prepared& prepared, const std::string& group)
@@ -71,7 +78,7 @@ class Monitor {
                      tell(event, passed);
                    },
                    [this](const std::string& reason) { kill_init(reason); },
-                   [this] { return collect_refused(); }}) {}
+                   [this] { return collect_refused(); }, [this] { return arm_refusals(); }}) {}
 
   // The story of a sandbox from outside. Throws Failed, UserError, system_error before it runs.
   void run() {
@@ -161,7 +168,7 @@ class Monitor {
   void start_facade(int group) {
     if (!prepared_.facade || weakened::leaves_out(weakened::Layer::kView)) return;
     auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
-    const int keep[] = {theirs.get()};
+    const int keep[] = {theirs.get(), missed_.alarm()};
     facade_ = Attendant::start(
         "sc-facade", keep,
         [&, link = &theirs](int channel) { run_facade(plan_, missed_, std::move(*link), channel); },
@@ -213,7 +220,8 @@ class Monitor {
       std::vector<pollfd> events = {
           {channel_.get(), POLLIN, 0},     {pidfd_.get(), POLLIN, 0},
           {fds_.control.get(), POLLIN, 0}, {fds_.lifeline.get(), POLLIN, 0},
-          {deputy_.pidfd(), POLLIN, 0},    {facade_.pidfd(), POLLIN, 0}};
+          {deputy_.pidfd(), POLLIN, 0},    {facade_.pidfd(), POLLIN, 0},
+          {alarm_.get(), POLLIN, 0}};
       commands_.add_to(events);
       limits_->add_to(events);
       if (::poll(events.data(), events.size(), killed_ ? 0 : milliseconds_left()) < 0) {
@@ -240,6 +248,7 @@ class Monitor {
         kill_init(limits_->ran_out_of_memory() ? kMemory
                                                : "the process that serves its home has ended");
       }
+      if (events[6].revents != 0) hear_alarm();
       commands_.keep_time();
       if (const auto reason = limits_->look(events)) kill_init(*reason);
     }
@@ -329,6 +338,18 @@ class Monitor {
     return all;
   }
 
+  // False when something was refused already that has not been collected.
+  bool arm_refusals() {
+    refusals_.arm();
+    missed_.arm();
+    return refusals_.value() == seen_ && missed_.value() == seen_missed_;
+  }
+
+  void hear_alarm() {
+    std::uint64_t count = 0;
+    if (::read(alarm_.get(), &count, sizeof count) == sizeof count) commands_.note_refused();
+  }
+
   // In a call that cannot be interrupted: on a file system that does not answer.
   bool deputy_hangs() const { return refusals_.busy_for() > kPatience; }
 
@@ -395,7 +416,8 @@ class Monitor {
   void tell(const Json& event, const std::vector<UniqueFd>& fds = {}) {
     if (send(event, fds)) return;
     const std::string name = event.value("event", "");
-    const bool refusals = name == "returned" || name == "over" || name == "failed";
+    const bool refusals =
+        name == "returned" || name == "refused" || name == "over" || name == "failed";
     if (!refusals || fds.empty()) {
       throw Failed("sendmsg, to the supervisor", errno, "");
     }
@@ -421,11 +443,12 @@ class Monitor {
   Plan plan_;
   std::vector<sock_filter> filter_;  // if it is of this sandbox alone
   std::map<std::pair<uid_t, gid_t>, UniqueFd> idmaps_;
-  NamespaceFds namespaces_;  // until the deputy has them
-  RefusalCounter refusals_;
+  NamespaceFds namespaces_;        // until the deputy has them
+  UniqueFd alarm_ = make_alarm();  // of both counters
+  RefusalCounter refusals_{alarm_.get()};
   std::uint64_t seen_ = 0;  // of `refusals_`
   Attendant deputy_;
-  RefusalCounter missed_;
+  RefusalCounter missed_{alarm_.get()};
   std::uint64_t seen_missed_ = 0;  // of `missed_`
   std::string lost_;               // why some of what was refused is not known, and will not be
   Attendant facade_;

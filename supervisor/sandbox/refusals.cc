@@ -55,7 +55,7 @@ RefusalTable::Taken RefusalTable::take() {
   return taken;
 }
 
-RefusalCounter::RefusalCounter() {
+RefusalCounter::RefusalCounter(int alarm) : alarm_(alarm) {
   void* page =
       ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) throw_errno("mmap", "the counter of refusals");
@@ -63,11 +63,22 @@ RefusalCounter::RefusalCounter() {
 }
 
 void RefusalCounter::increment() {
-  std::atomic_ref(shared_->refusals).fetch_add(1, std::memory_order_release);
+  std::atomic_ref(shared_->refusals).fetch_add(1);
+  std::atomic_ref armed(shared_->armed);
+  if (armed.load() == 0 || armed.exchange(0) == 0) return;
+  // Of the monitor alone, which reads it: nothing more is to be done about a failure.
+  const std::uint64_t one = 1;
+  if (::write(alarm_, &one, sizeof one) != sizeof one) return;
+}
+
+// Whoever arms looks at the value afterwards, whoever increments looks here afterwards: one of the
+// two sees the other.
+void RefusalCounter::arm() {
+  std::atomic_ref(shared_->armed).store(1);
 }
 
 std::uint64_t RefusalCounter::value() const {
-  return std::atomic_ref(shared_->refusals).load(std::memory_order_acquire);
+  return std::atomic_ref(shared_->refusals).load();
 }
 
 RefusalCounter::Busy::Busy(RefusalCounter& counter) : counter_(counter) {

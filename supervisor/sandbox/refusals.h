@@ -51,6 +51,7 @@ class RefusalTable {
   static constexpr std::size_t kMaxDistinct = 1024;
 
   void add(Refusal refusal);
+  bool empty() const { return entries_.empty() && more_ == 0; }
   // In the order of their first time, with the number of those that did not fit. Empties the table.
   struct Taken {
     std::vector<Refusal> refusals;
@@ -68,10 +69,14 @@ class RefusalTable {
 // refusals it has written down, and since when it has been at what it is doing.
 class RefusalCounter {
  public:
-  // Throws system_error. Made before the attendants are forked.
-  RefusalCounter();
+  // `alarm`: an eventfd, which the attendant keeps; -1: none. Throws system_error. Made before the
+  // attendants are forked.
+  explicit RefusalCounter(int alarm = -1);
   void increment();
   std::uint64_t value() const;
+  // The next increment makes the alarm readable, once. One that came just before may not have.
+  void arm();
+  int alarm() const { return alarm_; }
 
   // While the attendant serves.
   class Busy {
@@ -91,8 +96,10 @@ class RefusalCounter {
   struct Shared {
     std::uint64_t refusals;
     std::int64_t busy_since;  // milliseconds of the monotonic clock; 0: not busy
+    std::uint32_t armed;
   };
   Shared* shared_;
+  const int alarm_;
 };
 
 // An attendant's answer to `kCollect` on its channel: one message with this text, and a memfd that

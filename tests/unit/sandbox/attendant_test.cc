@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -51,6 +52,24 @@ TEST(Attendant, TellsItsTableWhenAsked) {
   EXPECT_EQ(first.more, 0u);
   EXPECT_EQ(counter.value(), 1u);
   EXPECT_TRUE(collect(attendant.channel()).refusals.empty());
+}
+
+TEST(RefusalCounter, WakesOnceForEachTimeThatItIsArmed) {
+  const UniqueFd alarm(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  RefusalCounter counter(alarm.get());
+  const auto woken = [&] {
+    std::uint64_t count = 0;
+    return ::read(alarm.get(), &count, sizeof count) == sizeof count ? count : 0;
+  };
+  counter.increment();
+  EXPECT_EQ(woken(), 0u);
+  counter.arm();
+  counter.increment();
+  counter.increment();
+  EXPECT_EQ(woken(), 1u);
+  counter.increment();
+  EXPECT_EQ(woken(), 0u);
+  EXPECT_EQ(counter.value(), 4u);
 }
 
 TEST(Attendant, OneThatIsGoneIsAnError) {

@@ -78,7 +78,7 @@ class Keepers : public ::testing::Test {
                         }
                       },
                       [](const std::string& reason) { ADD_FAILURE() << reason; },
-                      [this] { return std::exchange(refused_, {}); }}};
+                      [this] { return std::exchange(refused_, {}); }, [] { return true; }}};
 };
 
 // A busy monitor hears in one go that a command has returned and of the keeper of a later one.

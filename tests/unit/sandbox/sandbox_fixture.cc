@@ -170,6 +170,7 @@ void Call::record(Event event) {
       break;
     case Event::Kind::kTerminal:
     case Event::Kind::kStopped:
+    case Event::Kind::kRefused:
     case Event::Kind::kOver:
       break;
     case Event::Kind::kEnded:
