@@ -227,9 +227,10 @@ void Runner::on_returned(Running& running, const sandbox::Event& event) {
   const std::string reason = running.cancelled.empty() ? event.reason : running.cancelled;
   if (!reason.empty()) notification["reason"] = reason;
   report_limits(event, running.call->policy.limits, running.command_line, payload, notification);
+  // Before the client hears of it: what it makes then is not the command's.
+  sandboxes_.returned(*running.sandbox);
   finish(running, std::move(notification), "", reason, std::move(payload));
   running.call->state = CallState::kReturned;
-  sandboxes_.returned(*running.sandbox);
 }
 
 void Runner::on_failed(Running& running, const sandbox::Event& event) {
