@@ -73,12 +73,20 @@ void OutputRelay::hear(const std::vector<pollfd>& events) {
         stream.rest.clear();
         if (!rest.empty()) write(stream, rest.data(), rest.size());
       } else if (event.fd == stream.from.get() && (event.revents & POLLIN) == 0) {
-        close(stream);  // all of it is read, and nobody can write any more
+        hung_up(stream);
       } else if (event.fd == stream.from.get() && !stream.full) {
         move(stream);
       }
     }
   }
+}
+
+// Nobody can write any more. poll(2) looks for data before it looks for writers: what came between
+// the two, with the end of the last of them, it does not tell (pipe_poll in fs/pipe.c).
+void OutputRelay::hung_up(Stream& stream) {
+  int left = 0;
+  if (::ioctl(stream.from.get(), FIONREAD, &left) == 0 && left == 0) return close(stream);
+  if (!stream.full) move(stream);
 }
 
 void OutputRelay::refuse_more() {

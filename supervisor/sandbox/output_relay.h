@@ -61,6 +61,7 @@ class OutputRelay {
   };
 
   UniqueFd connect(UniqueFd client);
+  void hung_up(Stream& stream);
   void move(Stream& stream);
   void copy(Stream& stream);
   void splice(Stream& stream);

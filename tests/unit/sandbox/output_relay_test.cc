@@ -75,6 +75,27 @@ TEST(OutputRelayTest, BringsEverythingToAPipe) {
   EXPECT_EQ(through(relay, std::move(out), pipes.out.get(), text, 7), text);
 }
 
+// poll(2) may tell of a pipe whose last writer wrote and went while it looked that it is hung up,
+// and not that there is something in it.
+TEST(OutputRelayTest, BringsWhatCameWithTheEnd) {
+  Pipes pipes;
+  OutputRelay relay(std::move(pipes.client_out), std::move(pipes.client_err), kNoLimit);
+  std::vector<pollfd> events;
+  relay.add_to(events);
+  auto [out, err] = relay.take_ends();
+  write_all(out.get(), "last words");
+  out.reset();
+  ASSERT_GT(::poll(events.data(), events.size(), 0), 0);
+  for (pollfd& event : events) event.revents = static_cast<short>(event.revents & ~POLLIN);
+  relay.hear(events);
+  EXPECT_EQ(take(pipes.out.get(), 100), "last words");
+  turn(relay);
+  EXPECT_EQ(take(pipes.out.get(), 100), "") << "the end of the stream";
+  err.reset();
+  turn(relay);
+  EXPECT_FALSE(relay.open());
+}
+
 TEST(OutputRelayTest, BringsEverythingToASocket) {
   auto [ours, clients] = make_socketpair(SOCK_STREAM);
   Pipes pipes;
