@@ -39,17 +39,21 @@ constexpr std::array<Words, 12> kWords{{
 struct Limit {
   std::string_view name;
   std::string_view words;
+  // Around its value, where that is known.
+  std::string_view before;
+  std::string_view behind;
 };
 
 constexpr std::array<Limit, 8> kLimits{{
-    {"memory", "the memory limit"},
-    {"pids", "the limit of processes"},
-    {"cpu", "the limit of processor time"},
-    {"file size", "the limit of file size"},
-    {"output", "the limit of output"},
-    {"wall", "the time limit"},
-    {"open files", "the limit of open files"},
-    {"tmp", "the size of a private directory in memory"},
+    {"memory", "the memory limit", "the memory limit of ", ""},
+    {"pids", "the limit of processes", "the limit of ", ""},
+    {"cpu", "the limit of processor time", "the limit of ", " of processor time"},
+    {"file size", "the limit of file size", "the limit of ", " a file"},
+    {"output", "the limit of output", "the limit of ", " of output"},
+    {"wall", "the time limit", "the time limit of ", ""},
+    {"open files", "the limit of open files", "the limit of ", " open files"},
+    {"tmp", "the size of a private directory in memory", "the limit of ",
+     " for a private directory in memory"},
 }};
 
 // Both ends of a long name tell what it is; cut between characters.
@@ -83,11 +87,15 @@ const Words* words_of(const std::string& operation) {
   return nullptr;
 }
 
-std::string limit_words(const std::string& limit) {
+// `value`: how much it is, in words, or empty.
+std::string limit_words(const std::string& limit, const std::string& value) {
   for (const Limit& known : kLimits) {
-    if (known.name == limit) return std::string(known.words);
+    if (known.name != limit) continue;
+    if (value.empty()) return std::string(known.words);
+    return std::string(known.before) + value + std::string(known.behind);
   }
-  return limit.empty() ? "a limit" : "the limit \"" + shortened(limit) + '"';
+  const std::string name = limit.empty() ? "a limit" : "the limit \"" + shortened(limit) + '"';
+  return value.empty() ? name : name + " of " + value;
 }
 
 // Without "tried to"; empty for what is not of the documented shape.
@@ -117,8 +125,7 @@ std::string refusal_text(const Json& refusal, const std::string& home) {
     return "may have been refused what is not known: " + shortened(text_of(refusal, "reason"));
   }
   if (operation == "limit") {
-    const std::string value = text_of(refusal, "value");
-    return "hit " + limit_words(text_of(refusal, "limit")) + (value.empty() ? "" : " of " + value);
+    return "hit " + limit_words(text_of(refusal, "limit"), text_of(refusal, "value"));
   }
   return "tried: " + shortened(json_line(refusal));
 }
@@ -127,8 +134,11 @@ std::string refusal_sentence(const Json& refusal, const std::string& home,
                              const std::string& when) {
   std::string note = shortened(text_of(refusal, "program"));
   const std::int64_t count = number_of(refusal, "count", 1);
-  if (count > 1)
-    note += (note.empty() ? "" : ", ") + counted(static_cast<std::uint64_t>(count), "time");
+  const bool at_least = refusal.is_object() && refusal.value("at_least", Json()) == true;
+  if (count > 1 || at_least) {
+    note += (note.empty() ? "" : ", ") + std::string(at_least ? "at least " : "");
+    note += count == 1 ? "once" : counted(static_cast<std::uint64_t>(count), "time");
+  }
   if (!when.empty()) note += (note.empty() ? "" : ", ") + when;
   const std::string text = refusal_text(refusal, home);
   return note.empty() ? text : text + " (" + note + ')';

@@ -14,8 +14,9 @@ std::string processes_in_words(std::uint64_t pids) {
   return std::to_string(pids) + (pids == 1 ? " process" : " processes");
 }
 
-std::string times(std::uint64_t count) {
-  return count == 1 ? "once" : std::to_string(count) + " times";
+std::string times(const sandbox::Refusal& hit) {
+  const std::string number = hit.count == 1 ? "once" : std::to_string(hit.count) + " times";
+  return (hit.at_least ? "at least " : "") + number;
 }
 
 // Empty for one that is no number of the policy's.
@@ -35,15 +36,14 @@ std::string sentence(const sandbox::Refusal& hit, bool ended, const Limits& limi
   if (hit.target == "memory") {
     const std::string limit = size_in_words(limits.memory);
     return ended ? "The call was ended: it needed more memory than its limit of " + limit + "."
-                 : "The limit of " + limit + " of memory was hit " + times(hit.count) +
+                 : "The limit of " + limit + " of memory was hit " + times(hit) +
                        ", and processes were killed.";
   }
   if (hit.target == "pids") {
     const std::string limit = processes_in_words(limits.pids);
     return ended ? "The call was ended: it kept on starting processes beyond its limit of " +
                        limit + "."
-                 : "Starting a process was refused " + times(hit.count) + ": the limit is " +
-                       limit + ".";
+                 : "Starting a process was refused " + times(hit) + ": the limit is " + limit + ".";
   }
   if (hit.target == "output") {
     return "The call was ended: it wrote more than its limit of " + size_in_words(limits.output) +
@@ -60,7 +60,7 @@ std::string sentence(const sandbox::Refusal& hit, bool ended, const Limits& limi
     return "A private directory in memory (/tmp or /dev/shm) is full: the limit is " +
            size_in_words(limits.tmp) + ".";
   }
-  return "The limit \"" + printable(hit.target) + "\" was hit " + times(hit.count) + ".";
+  return "The limit \"" + printable(hit.target) + "\" was hit " + times(hit) + ".";
 }
 
 }  // namespace
@@ -84,6 +84,7 @@ void report_limits(const sandbox::Event& event, const Limits& limits, const std:
                        {"limit", hit.target},
                        {"count", hit.count},
                        {"first", rfc3339(first)}});
+    if (hit.at_least) refused.back()["at_least"] = true;
     const std::string words = words_of(hit.target, limits);
     if (!words.empty()) payload["limits"][hit.target] = words;
   }

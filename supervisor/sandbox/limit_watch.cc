@@ -204,6 +204,7 @@ std::vector<Refusal> LimitWatch::since(const Mark& mark) {
   if (hits_.pids > mark.hits.pids) {
     refusals.push_back(
         limit_refusal(kPids, hits_.pids - mark.hits.pids, first(&ControlGroup::Hits::pids)));
+    refusals.back().at_least = !group_.has(kPids);
   }
   return refusals;
 }

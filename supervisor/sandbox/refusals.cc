@@ -151,7 +151,8 @@ Json refusal_to_json(const Refusal& refusal) {
           {"first_us", refusal.first_us},
           {"count", refusal.count},
           {"hidden", refusal.hidden},
-          {"start", refusal.start}};
+          {"start", refusal.start},
+          {"at_least", refusal.at_least}};
 }
 
 Refusal refusal_from_json(const Json& value) {
@@ -166,6 +167,7 @@ Refusal refusal_from_json(const Json& value) {
   value.at("count").get_to(refusal.count);
   value.at("hidden").get_to(refusal.hidden);
   value.at("start").get_to(refusal.start);
+  value.at("at_least").get_to(refusal.at_least);
   return refusal;
 }
 

@@ -40,6 +40,8 @@ struct Refusal {
   // To our own process, which was about to execute the command: its memory is not looked into, and
   // `target` is the first name on the way that is missing. The supervisor knows the way.
   bool start = false;
+  // Of a limit that refuses without counting: `count` is how often it was seen to be reached.
+  bool at_least = false;
 };
 
 std::int64_t microseconds_since_1970();

@@ -72,7 +72,7 @@ Spec spec_of(const Scratch& scratch, const Identity& identity) {
   spec.policy.workspace = scratch.path();
   spec.policy.home = "/home/user";
   spec.policy.exec.any = true;
-  spec.policy.limits.cpus = 0.5;  // so that something must hold it
+  spec.policy.limits.cpus = 0.5;                 // so that something must hold it
   spec.policy.hosts = {{"localhost", 1, true}};  // so that there is a listener
   spec.paths.push_back(judge_path(scratch.path(), scratch.path(), Access::kReadWrite));
   return spec;
@@ -217,7 +217,8 @@ void report_limit(const std::string& name, const std::string& controller,
   const auto& found = result.controllers;
   const bool group = std::find(found.begin(), found.end(), controller) != found.end();
   report.add(name, group, group ? "by control group" : "approximate: " + instead,
-             "Run as a system install, or let systemd delegate (Delegate=yes): with control groups "
+             "Where systemd runs, start the service that install.sh sets up, which has control "
+             "groups of its own (Delegate=yes), not \"sc start\" from a shell: with them "
              "limits hold exactly.",
              false);
 }
@@ -225,7 +226,7 @@ void report_limit(const std::string& name, const std::string& controller,
 void report_limits(const Result& result, Report& report) {
   report_limit("memory limit", "memory", "processes are added up several times a second", result,
                report);
-  report_limit("process limit", "pids", "by rlimit, which counts what is refused once", result,
+  report_limit("process limit", "pids", "by rlimit; how often it refuses is not counted", result,
                report);
   report_limit("processor limit", "cpu", "whole processors, by affinity", result, report);
 }

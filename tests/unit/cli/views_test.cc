@@ -100,6 +100,16 @@ TEST(AuditView, SaysRefusedAccessesInWords) {
   EXPECT_EQ(words({{"operation", "limit"}, {"limit", "memory"}}), "hit the memory limit");
   EXPECT_EQ(words({{"operation", "unknown"}, {"reason", "no answer"}}),
             "may have been refused what is not known: no answer");
+  EXPECT_EQ(words({{"operation", "limit"}, {"limit", "pids"}, {"value", "64 processes"}}),
+            "hit the limit of 64 processes");
+  EXPECT_EQ(words({{"operation", "limit"}, {"limit", "output"}, {"value", "64 KiB"}}),
+            "hit the limit of 64 KiB of output");
+  EXPECT_EQ(words({{"operation", "limit"}, {"limit", "open files"}, {"value", "32"}}),
+            "hit the limit of 32 open files");
+  EXPECT_EQ(
+      refusal_sentence(
+          {{"operation", "limit"}, {"limit", "pids"}, {"count", 1}, {"at_least", true}}, "", ""),
+      "hit the limit of processes (at least once)");
   EXPECT_EQ(words({{"operation", "limit"}, {"limit", "inodes"}}), "hit the limit \"inodes\"");
 }
 

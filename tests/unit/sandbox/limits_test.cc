@@ -145,6 +145,8 @@ TEST_P(LimitsOf, ProcessesAreRecordedOfAShortCommand) {
   call.policy.limits.pids = 20;
   const Outcome outcome = run(call);
   EXPECT_GE(hits(outcome, "pids"), 1u) << outcome.text();
+  ASSERT_EQ(outcome.limits.size(), 1u) << outcome.text();
+  EXPECT_NE(outcome.limits[0].at_least, counts_processes());
 }
 
 TEST_P(LimitsOf, ProcessorsAreHeld) {
