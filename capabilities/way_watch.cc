@@ -18,6 +18,11 @@ namespace sharkcage {
 namespace {
 
 constexpr std::uint32_t kEntries = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
+// Of what the kernel tells, in blocks of so many bytes: what is heard, which takes about as long as
+// a look at everything; and what is read at all, since others may write as fast as this reads.
+constexpr std::size_t kBlock = 16384;
+constexpr int kHeard = 2;
+constexpr int kRead = 64;
 constexpr std::uint32_t kItself = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF;
 
 bool is_ascii(const std::string& text) {
@@ -35,9 +40,11 @@ bool may_be_same(const std::string& a, const std::string& b) {
 
 bool WayWatch::watch(const Ways& ways) {
   if (!open()) return false;
+  nothing_new();  // now: what happens from the first watch on counts
   std::map<int, Watched> kept;
   for (const auto& [path, interest] : ways) {
     if (add(path, interest, kept)) continue;
+    watched_.merge(kept);
     stop();
     return false;
   }
@@ -46,8 +53,7 @@ bool WayWatch::watch(const Ways& ways) {
   }
   watched_ = std::move(kept);
   watching_ = true;
-  quiet();
-  return watching_;
+  return true;
 }
 
 bool WayWatch::open() {
@@ -78,7 +84,10 @@ bool WayWatch::add(const std::string& path, const WayInterest& interest,
 }
 
 bool WayWatch::quiet() {
-  if (!watching_) return false;
+  return watching_ && nothing_new();
+}
+
+bool WayWatch::nothing_new() {
   pollfd files[2] = {{events_.get(), POLLIN, 0}, {mounts_.get(), POLLPRI, 0}};
   const int ready = ::poll(files, 2, 0);
   if (ready == 0) return true;
@@ -87,21 +96,27 @@ bool WayWatch::quiet() {
   return nothing && !mounted;
 }
 
-// True when nothing of what it read matters.
+// True when nothing of what there was matters.
 bool WayWatch::drain() {
   bool nothing = true;
-  alignas(inotify_event) char block[16384];
-  for (ssize_t got; (got = ::read(events_.get(), block, sizeof block)) != 0;) {
+  alignas(inotify_event) char block[kBlock];
+  for (int blocks = 0; blocks < kRead; ++blocks) {
+    const ssize_t got = ::read(events_.get(), block, sizeof block);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return nothing && errno == EAGAIN;
-    for (ssize_t at = 0; at < got;) {
-      const auto* event = reinterpret_cast<const inotify_event*>(block + at);
-      const std::string name = event->len == 0 ? std::string() : std::string(event->name);
-      if (matters(event->wd, event->mask, name)) nothing = false;
-      at += static_cast<ssize_t>(sizeof *event + event->len);
-    }
+    if (got <= 0) return nothing && got < 0 && errno == EAGAIN;
+    nothing = nothing && blocks < kHeard && !any_matters(block, static_cast<std::size_t>(got));
   }
-  return nothing;
+  return false;
+}
+
+bool WayWatch::any_matters(const char* block, std::size_t size) const {
+  for (std::size_t at = 0; at < size;) {
+    const auto* event = reinterpret_cast<const inotify_event*>(block + at);
+    const std::string name = event->len == 0 ? std::string() : std::string(event->name);
+    if (matters(event->wd, event->mask, name)) return true;
+    at += sizeof *event + event->len;
+  }
+  return false;
 }
 
 bool WayWatch::matters(int watch, std::uint32_t mask, const std::string& name) const {

@@ -23,6 +23,7 @@ std::optional<std::string> WayFinder::follow(const std::string& path, Ways& ways
     rest.erase(0, end);
     if (name == ".") continue;
     if (name == "..") {
+      ways[at.empty() ? "/" : at];  // it has to be a directory that may be searched
       at = at.empty() ? "" : at.substr(0, at.rfind('/'));
       continue;
     }

@@ -24,7 +24,7 @@ class Scratch : public testing::Test {
   ~Scratch() override {
     std::error_code error;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(root_, error)) {
-      if (entry.is_directory() && !entry.is_symlink()) {
+      if (!entry.is_symlink() && entry.is_directory()) {
         std::filesystem::permissions(entry, std::filesystem::perms::owner_all, error);
       }
     }
