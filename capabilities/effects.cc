@@ -183,6 +183,31 @@ Effects resolve(const std::vector<CapabilityRequest>& granted, const Catalogue& 
   return effects;
 }
 
+std::vector<std::string> never_granted(const std::vector<CapabilityRequest>& asked,
+                                       const Catalogue& catalogue, const Ground& ground) {
+  std::vector<std::string> sentences;
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    const CatalogueEntry* entry = catalogue.find(asked[i].capability);
+    if (entry == nullptr || entry->scope != ScopeKind::kPaths) continue;
+    const Access access = entry->write ? Access::kReadWrite : Access::kReadOnly;
+    for (std::size_t k = 0; k < asked[i].scope.size(); ++k) {
+      const std::string place = "capabilities[" + std::to_string(i) + "].scope[" +
+                                std::to_string(k) + "]: " + asked[i].capability;
+      try {
+        const std::string word = normal_scope_word(asked[i].scope[k], *entry, place);
+        const std::string path = expand_home(word, ground);
+        refuse_protected(place, word, path, access, ground);
+        std::error_code missing;
+        const fs::path real = fs::canonical(path, missing);
+        if (!missing) refuse_protected(place, word, real.string(), access, ground);
+      } catch (const UserError& error) {
+        sentences.push_back(std::string(error.what()) + ", which no approval does");
+      }
+    }
+  }
+  return sentences;
+}
+
 Json Effects::to_json() const {
   Json file_list = Json::array();
   for (const FileGrant& file : files) {

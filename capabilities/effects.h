@@ -36,4 +36,9 @@ struct Ground {
 Effects resolve(const std::vector<CapabilityRequest>& granted, const Catalogue& catalogue,
                 const Ground& ground);
 
+// What no approval can grant here, whatever there is or will be: a sentence for each word of a
+// scope that opens a protected path, with its field ("capabilities[0].scope[1]").
+std::vector<std::string> never_granted(const std::vector<CapabilityRequest>& asked,
+                                       const Catalogue& catalogue, const Ground& ground);
+
 }  // namespace sharkcage

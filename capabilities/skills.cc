@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <map>
 
 #include "capabilities/skill_database.h"
 #include "capabilities/skill_index.h"
@@ -66,6 +67,32 @@ std::vector<CapabilityRequest> chosen(const Manifest& manifest,
     }
   }
   return granted;
+}
+
+// `granted` as it is here. What cannot be granted can be left out, and the remedy says how.
+Effects resolve_for(const std::string& name, const std::vector<CapabilityRequest>& granted,
+                    const Catalogue& catalogue, const Ground& ground) {
+  try {
+    return resolve(granted, catalogue, ground);
+  } catch (const UserError& error) {
+    // An approval takes or leaves all that is asked for by one name.
+    std::map<std::string, bool> possible;
+    for (const CapabilityRequest& request : granted) {
+      bool& so_far = possible.try_emplace(request.capability, true).first->second;
+      try {
+        resolve({request}, catalogue, ground);
+      } catch (const UserError&) {
+        so_far = false;
+      }
+    }
+    std::string good;
+    for (const auto& [capability, can_be] : possible) {
+      if (can_be) good += (good.empty() ? "" : ",") + capability;
+    }
+    if (good.empty()) throw;
+    throw UserError(error.what(),
+                    error.remedy() + " Without it: sc approve " + name + " --only " + good);
+  }
 }
 
 std::string real_directory(const std::string& directory) {
@@ -308,10 +335,9 @@ std::vector<Skill> Skills::list() {
 }
 
 Skills::Count Skills::count() {
-  SQLite::Statement statement(
-      database_->db,
-      "SELECT count(*), count(a.skill) FROM skills s LEFT JOIN approvals a "
-      "ON a.skill = s.name AND a.content_digest = s.content_digest");
+  SQLite::Statement statement(database_->db,
+                              "SELECT count(*), count(a.skill) FROM skills s LEFT JOIN approvals a "
+                              "ON a.skill = s.name AND a.content_digest = s.content_digest");
   Rows rows(statement);
   rows.next();
   return {static_cast<std::size_t>(rows[0].getInt64()),
@@ -346,7 +372,7 @@ Approval Skills::approve(const std::string& name, const std::string& shown,
   approval.manifest_digest = skill.manifest.digest;
   approval.content_digest = shown;
   approval.granted = chosen(skill.manifest, only);
-  approval.effects = resolve(approval.granted, catalogue_, ground);
+  approval.effects = resolve_for(name, approval.granted, catalogue_, ground);
   approval.decided_by = decided_by;
   approval.time = now();
 

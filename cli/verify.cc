@@ -1,9 +1,11 @@
 // sc verify: checks a skill's manifest and files. Needs no supervisor.
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "capabilities/content.h"
+#include "capabilities/effects.h"
 #include "capabilities/manifest.h"
 #include "capabilities/prompt.h"
 #include "cli/commands.h"
@@ -23,15 +25,56 @@ std::string manifest_path(const std::string& directory) {
     if (std::filesystem::exists(path)) return path;
   }
   throw UserError(printable(directory) + " has no manifest",
-                  "Write a sharkcage.json beside SKILL.md; examples/skills/ has two.");
+                  "Write a sharkcage.json beside SKILL.md; docs/capabilities.md shows how, "
+                  "examples/skills/ has two.");
 }
 
-// The catalogue with the capabilities that this machine's configuration adds. Whoever may not read
-// the configuration gets the built-in one.
-Catalogue catalogue() {
+// This machine's, which adds capabilities and protected paths. Whoever may not read it gets the
+// built-in one.
+Config configuration() {
   const std::string path = find_places().config_file();
-  if (::access(path.c_str(), R_OK) != 0) return Catalogue();
-  return Catalogue(load_config(path).capabilities);
+  return ::access(path.c_str(), R_OK) == 0 ? load_config(path) : Config();
+}
+
+// As the supervisor would have it for this person.
+Ground ground_of(const Config& config) {
+  const char* home = std::getenv("HOME");
+  Ground ground;
+  ground.home = home != nullptr && home[0] == '/' ? home : home_of(::geteuid());
+  ground.protected_ =
+      protected_paths({ground.home, ::geteuid() == 0, find_places(), config.protected_paths, {}});
+  return ground;
+}
+
+Json capabilities_json(const Manifest& manifest, const Catalogue& known) {
+  Json capabilities = Json::array();
+  for (const CapabilityRequest& request : manifest.capabilities) {
+    capabilities.push_back(to_json(request, known));
+    capabilities.back()["label"] = describe(request, known);
+  }
+  return capabilities;
+}
+
+// What stands below the table of capabilities.
+std::string verdict_in_words(const std::vector<std::string>& errors,
+                             const std::vector<std::string>& hints, bool strict, bool colours) {
+  std::string text;
+  const auto add = [&](const std::string& word, Colour colour, const std::string& sentence) {
+    text += Cell(word, colour).painted(colours) + printable(sentence) + '\n';
+  };
+  for (const std::string& error : errors) add("Error: ", Colour::kRed, error);
+  for (const std::string& hint : hints) {
+    strict ? add("Problem: ", Colour::kRed, hint) : add("Note: ", Colour::kYellow, hint);
+  }
+  if (!errors.empty()) {
+    return text +
+           Cell("The manifest asks for what can never be approved.", Colour::kRed).painted(colours);
+  }
+  if (strict && !hints.empty()) {
+    return text + Cell("The manifest is valid, but not good enough for --strict.", Colour::kRed)
+                      .painted(colours);
+  }
+  return text + Cell("The manifest is valid.", Colour::kGreen).painted(colours);
 }
 
 int verify(const Invocation& invocation, const std::string& directory, bool strict) {
@@ -40,7 +83,8 @@ int verify(const Invocation& invocation, const std::string& directory, bool stri
     throw UserError("Cannot open " + printable(directory) + " (" +
                     (error ? error.message() : "not a directory") + ")");
   }
-  const Catalogue known = catalogue();
+  const Config config = configuration();
+  const Catalogue known(config.capabilities);
   const std::string path = manifest_path(directory);
   const Manifest manifest = parse_manifest(read_file(path, kMaxManifestBytes), path, known);
   const std::string content = content_digest(directory);
@@ -48,13 +92,10 @@ int verify(const Invocation& invocation, const std::string& directory, bool stri
   if (strict && !std::filesystem::exists(directory + "/SKILL.md")) {
     hints.push_back("there is no SKILL.md");
   }
-  const bool passed = !strict || hints.empty();
-
-  Json capabilities = Json::array();
-  for (const CapabilityRequest& request : manifest.capabilities) {
-    capabilities.push_back(to_json(request, known));
-    capabilities.back()["label"] = describe(request, known);
-  }
+  const std::vector<std::string> errors =
+      never_granted(manifest.capabilities, known, ground_of(config));
+  const bool passed = errors.empty() && (!strict || hints.empty());
+  const Json capabilities = capabilities_json(manifest, known);
   if (invocation.json) {
     print_json({{"ok", passed},
                 {"name", manifest.name},
@@ -62,6 +103,7 @@ int verify(const Invocation& invocation, const std::string& directory, bool stri
                 {"manifest_digest", manifest.digest},
                 {"content_digest", content},
                 {"capabilities", capabilities},
+                {"errors", errors},
                 {"hints", hints}});
     return passed ? kDone : kFailed;
   }
@@ -72,14 +114,7 @@ int verify(const Invocation& invocation, const std::string& directory, bool stri
                                    colours);
   text += capabilities.empty() ? "  It asks for nothing beyond the workspace.\n"
                                : capability_table(capabilities, false, colours, 2);
-  for (const std::string& hint : hints) {
-    text += Cell(strict ? "Problem: " : "Note: ", strict ? Colour::kRed : Colour::kYellow)
-                .painted(colours) +
-            printable(hint) + '\n';
-  }
-  text += passed ? Cell("The manifest is valid.", Colour::kGreen).painted(colours)
-                 : Cell("The manifest is valid, but not good enough for --strict.", Colour::kRed)
-                       .painted(colours);
+  text += verdict_in_words(errors, hints, strict, colours);
   print(text + " Content " + short_digest(content) + ".\n");
   return passed ? kDone : kFailed;
 }

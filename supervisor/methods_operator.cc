@@ -98,9 +98,14 @@ asio::awaitable<Json> Supervisor::skill_add(MethodCall request) {
   record.payload["source"] = added.skill.source;
   record.payload["content"] = added.skill.content_digest;
   co_await journal_.write(std::move(record));
-  co_return Json{{"skill", skill_json(added.skill)},
-                 {"changed", changed},
-                 {"hints", manifest_hints(added.skill.manifest, skills_.catalogue())}};
+  const Manifest& manifest = added.skill.manifest;
+  std::vector<std::string> hints = manifest_hints(manifest, skills_.catalogue());
+  for (std::string& never :
+       never_granted(manifest.capabilities, skills_.catalogue(),
+                     authorizer_.ground_of(request.connection->peer.uid))) {
+    hints.push_back(std::move(never));
+  }
+  co_return Json{{"skill", skill_json(added.skill)}, {"changed", changed}, {"hints", hints}};
 }
 
 asio::awaitable<Json> Supervisor::skill_list(MethodCall) {

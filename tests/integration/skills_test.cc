@@ -325,5 +325,27 @@ TEST_F(Skills, MayNotRunAProgramOfTheHomeThatItMayWriteTo) {
   EXPECT_EQ(output.out, "");
 }
 
+// Before anybody is asked to approve it.
+TEST(Manifests, SayWhatNoApprovalCanGrant) {
+  Instance instance;
+  std::filesystem::create_directories(instance.home() + "/.ssh");
+  instance.start();
+  const std::string directory = instance.write_skill(
+      "greedy", {{{"capability", "system.files.read"}, {"scope", {"~/.ssh"}}, {"reason", "r"}},
+                 {{"capability", "system.exec"}, {"scope", {"grep"}}, {"reason", "r"}}});
+  const std::string named = "capabilities[0].scope[0]: system.files.read: to read \"~/.ssh\"";
+  const Output verified = instance.sc({"verify", directory});
+  EXPECT_EQ(verified.status, 1);
+  EXPECT_THAT(verified.out, HasSubstr(named));
+  EXPECT_THAT(verified.out, HasSubstr("can never be approved"));
+  const Output json = instance.sc({"verify", "--json", directory});
+  EXPECT_EQ(Json::parse(json.out).at("ok"), false);
+  EXPECT_EQ(Json::parse(json.out).at("errors").size(), 1u);
+  EXPECT_THAT(instance.sc({"skill", "add", directory}).out, HasSubstr("Note: " + named));
+  const Output approved = instance.sc({"approve", "greedy", "--yes"});
+  EXPECT_EQ(approved.status, 1);
+  EXPECT_THAT(approved.err, HasSubstr("sc approve greedy --only system.exec"));
+}
+
 }  // namespace
 }  // namespace sharkcage::testing

@@ -47,6 +47,21 @@ TEST_F(Resolve, FilesBecomeRealPaths) {
   EXPECT_EQ(of("system.files.write", {"~/notes"}).files.at(0).access, Access::kReadWrite);
 }
 
+// Also where there is nothing yet, and behind links.
+TEST_F(Resolve, WhatNoApprovalGrantsIsKnownBefore) {
+  link(at("home/.ssh"), "home/keys");
+  const std::vector<CapabilityRequest> asked = {
+      {"system.exec", {"tool"}, "r"},
+      {"system.files.read", {"~/notes", "~/.aws/none", "~/later"}, "r"},
+      {"system.files.write", {"~/keys"}, "r"}};
+  const auto sentences = never_granted(asked, catalogue_, ground_);
+  ASSERT_EQ(sentences.size(), 2u);
+  EXPECT_THAT(sentences[0], HasSubstr("capabilities[1].scope[1]: system.files.read: to read "));
+  EXPECT_THAT(sentences[0], HasSubstr(".aws"));
+  EXPECT_THAT(sentences[1], HasSubstr("capabilities[2].scope[0]: system.files.write: to write "));
+  EXPECT_THAT(sentences[1], HasSubstr(at("home/.ssh")));
+}
+
 TEST_F(Resolve, AGrantOverCredentialsIsRefusedNamingBoth) {
   for (const char* word :
        {"~", "/", "~/.ssh", "~/.ssh/id_rsa", "~/.config", "/etc", "/proc/self"}) {

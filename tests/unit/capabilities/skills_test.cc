@@ -159,6 +159,18 @@ TEST_F(Registry, ARefusedGrantApprovesNothing) {
   EXPECT_EQ(standing(), Kind::kUnapproved);
 }
 
+TEST_F(Registry, ARefusalSaysHowToApproveTheRest) {
+  write("weather/sharkcage.json",
+        R"({"name": "weather", "version": "1", "capabilities": [
+             {"capability": "system.env", "scope": ["TZ"], "reason": "r"},
+             {"capability": "system.exec", "scope": ["no-such-program"], "reason": "r"},
+             {"capability": "system.exec", "scope": ["grep"], "reason": "r"},
+             {"capability": "system.files.read", "scope": ["~/.ssh"], "reason": "r"}]})");
+  const std::string complaint = complaint_of([&] { approve(); });
+  EXPECT_THAT(complaint, testing::EndsWith("Without it: sc approve weather --only system.env"));
+  EXPECT_EQ(approve({"system.env"}).granted.size(), 1u);
+}
+
 TEST_F(Registry, RevokingTakesTheApprovalAway) {
   approve();
   EXPECT_TRUE(skills_->revoke("weather"));
