@@ -165,7 +165,8 @@ struct CloseDir {
   void operator()(DIR* stream) const { ::closedir(stream); }
 };
 
-// Links directly in a protected directory: their targets are what the directory holds.
+// Links directly in a protected directory: their targets are what the directory holds. Those that
+// stay inside are listed too: they may lead over links, of which each may be another tomorrow.
 void add_links_in(const ProtectedPath& directory, std::vector<ProtectedPath>& list) {
   const std::unique_ptr<DIR, CloseDir> stream(::opendir(directory.real.c_str()));
   if (!stream) return;  // a file, or not readable for us and so not for a sandbox
@@ -177,7 +178,6 @@ void add_links_in(const ProtectedPath& directory, std::vector<ProtectedPath>& li
     std::error_code error;
     if (!fs::is_symlink(path, error)) continue;
     const ProtectedPlace location = locate_protected(path);
-    if (is_within(location.real, directory.real)) continue;
     list.push_back({path, location.real, location.exists, {}, false, false, false, false});
   }
 }

@@ -120,6 +120,29 @@ TEST_F(Watch, IsToldOfEveryChange) {
   }
 }
 
+// A link in a protected directory may lead over others, of which each may change, wherever it leads
+// now.
+TEST_F(Watch, FollowsLinksThatStayInside) {
+  write("home/.ssh/keys/id", "k");
+  link("keys/id", "home/.ssh/id");
+  link("../../work/way", "home/.ssh/config");
+  link(at("home/.ssh/keys/id"), "work/way");
+  for (const bool told : {false, true}) {
+    SCOPED_TRACE(told ? "told" : "looked up");
+    ASSERT_TRUE(told ? is_told() : remembers());
+    fs::rename(at("home/.ssh/keys/id"), at("work/id"));
+    link(at("work/id"), "home/.ssh/keys/id");
+    ask();
+    ASSERT_TRUE(told ? is_told() : remembers());
+    fs::remove(at("work/way"));
+    link(at("work/id"), "work/way");
+    ask();
+    fs::rename(at("work/id"), at("home/.ssh/keys/id"));
+    fs::remove(at("work/way"));
+    link(at("home/.ssh/keys/id"), "work/way");
+  }
+}
+
 // The kernel tells of mounts as well, which leave every directory as it was.
 TEST_F(Watch, IsToldWhatIsMountedOver) {
   if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
