@@ -66,12 +66,15 @@ CommandEnvironment build_environment(const EnvironmentInput& input, const Policy
   }
   if (!input.workdir.empty()) all["PWD"] = input.workdir;
   if (!input.token.empty()) {
-    const std::string proxy =
-        "socks5h://" + input.token + ":@127.0.0.1:" + std::to_string(sandbox::kProxyPort);
-    for (const char* name :
-         {"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy"}) {
-      all[name] = proxy;
+    // Either leaves the name to the proxy. Fewer programs speak SOCKS than HTTP; some take no empty
+    // password.
+    const std::string proxy = input.token + ":x@127.0.0.1:" + std::to_string(sandbox::kProxyPort);
+    all["ALL_PROXY"] = all["all_proxy"] = "socks5h://" + proxy;
+    for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}) {
+      all[name] = "http://" + proxy;
     }
+    // Node's own fetch, from Node 22.21 on.
+    all["NODE_USE_ENV_PROXY"] = "1";
     all["NO_PROXY"] = all["no_proxy"] = addresses_inside(policy);
   }
   for (const auto& [name, value] : all) out.variables.push_back(name + "=" + value);

@@ -70,7 +70,7 @@ bool is_connected(int fd) {
   return ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0;
 }
 
-socks5::Reply reply_for(int error) {
+socks5::Reply outcome_of(int error) {
   switch (error) {
     case ECONNREFUSED:
       return socks5::Reply::kRefused;
@@ -140,6 +140,7 @@ asio::awaitable<void> Attempt::refuse(Refused refused) {
 }
 
 asio::awaitable<void> Attempt::serve(Requested requested) {
+  protocol_ = requested.protocol;
   host_ = requested.host;
   port_ = requested.port;
   if (requested.command != socks5::Command::kConnect) {
@@ -165,11 +166,14 @@ asio::awaitable<void> Attempt::connect(const Destination& destination, const std
     // GCC 12 destroys a conditional's temporary twice in the operand of co_await: so no ?: there.
     std::string reason = cut_reason_;
     if (reason.empty()) reason = "unresolvable: " + resolution.error;
+    std::string reply =
+        reply_to(protocol_, socks5::Reply::kHostUnreachable, host_ + " is " + reason);
     co_await report(Decision::kAllow, Phase::kClose, std::move(reason));
-    co_await part(socks5::request_reply(socks5::Reply::kHostUnreachable));
+    co_await part(std::move(reply));
     co_return;
   }
-  socks5::Reply reply = socks5::Reply::kNotAllowed;
+  socks5::Reply outcome = socks5::Reply::kNotAllowed;
+  std::string why;
   for (const Address& address : resolution.addresses) {
     if (!cut_reason_.empty()) co_return;  // reported when it happened
     if (!address_.empty()) number_ = ++services_.last_connection;
@@ -177,6 +181,7 @@ asio::awaitable<void> Attempt::connect(const Destination& destination, const std
     address_ = address.to_string();
     rule_ = judgement.rule;
     if (!judgement.allowed) {
+      why = judgement.reason;
       co_await report(Decision::kBlock, Phase::kClose, judgement.reason);
       continue;
     }
@@ -186,10 +191,12 @@ asio::awaitable<void> Attempt::connect(const Destination& destination, const std
       co_await carry(early);
       co_return;
     }
-    reply = reply_for(error);
+    outcome = outcome_of(error);
+    why = std::strerror(error);
     co_await fail(error);
   }
-  co_await part(socks5::request_reply(reply));
+  std::string reply = reply_to(protocol_, outcome, asked() + ": " + why);
+  co_await part(std::move(reply));
 }
 
 asio::awaitable<Resolution> Attempt::resolve(const Destination& destination) {
@@ -254,7 +261,7 @@ asio::awaitable<int> Attempt::dial(const Address& address, unsigned port) {
 
 asio::awaitable<void> Attempt::carry(std::string early) {
   watch_idleness();
-  const std::string accepted = socks5::request_reply(socks5::Reply::kSucceeded);
+  const std::string accepted = reply_to(protocol_, socks5::Reply::kSucceeded, "");
   bool whole = co_await client_.write_all(accepted);
   if (whole) whole = co_await upstream_->write_all(early);
   if (whole) {
@@ -286,10 +293,15 @@ void Attempt::watch_idleness() {
                 });
 }
 
-asio::awaitable<void> Attempt::block(std::string reason, std::string rule, socks5::Reply reply) {
+asio::awaitable<void> Attempt::block(std::string reason, std::string rule, socks5::Reply outcome) {
   rule_ = std::move(rule);
+  std::string reply = reply_to(protocol_, outcome, asked() + ": " + reason);
   co_await report(Decision::kBlock, Phase::kClose, std::move(reason));
-  co_await part(socks5::request_reply(reply));
+  co_await part(std::move(reply));
+}
+
+std::string Attempt::asked() const {
+  return host_ + ":" + std::to_string(port_);
 }
 
 asio::awaitable<void> Attempt::fail(int error) {

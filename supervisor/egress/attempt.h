@@ -38,7 +38,8 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   asio::awaitable<int> dial(const Address& address, unsigned port);
   asio::awaitable<void> carry(std::string early);
   void watch_idleness();
-  asio::awaitable<void> block(std::string reason, std::string rule, socks5::Reply reply);
+  asio::awaitable<void> block(std::string reason, std::string rule, socks5::Reply outcome);
+  std::string asked() const;
   asio::awaitable<void> fail(int error);
   asio::awaitable<void> part(std::string reply);
   asio::awaitable<void> report(Decision decision, Phase phase, std::string reason);
@@ -55,6 +56,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   std::string cut_reason_;
   // What the reports say, as far as it is known.
   std::uint64_t number_ = 0;
+  Protocol protocol_ = Protocol::kSocks5;
   std::string call_;
   std::string host_;
   unsigned port_ = 0;

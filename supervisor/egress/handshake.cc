@@ -11,6 +11,7 @@
 
 #include "common/hash.h"
 #include "common/text.h"
+#include "supervisor/egress/http.h"
 
 namespace sharkcage::egress {
 namespace {
@@ -90,15 +91,94 @@ Requested requested(socks5::Request request, const Inbox& inbox) {
   return result;
 }
 
+// Empty for a token that is nobody's.
+asio::awaitable<std::string> find_patiently(const FindCall& find_call, std::string token) {
+  std::string call = find_call(token);
+  if (!call.empty()) co_return call;
+  // The order that admits it comes on another descriptor, and may not have been read yet.
+  asio::steady_timer pause(co_await asio::this_coro::executor, kTokenPatience);
+  co_await pause.async_wait(asio::use_awaitable);
+  co_return find_call(token);
+}
+
+// The head of a request. `kMore` in the result: the client left before.
+asio::awaitable<http::Head> next_head(Stream& client, std::string& bytes) {
+  for (;;) {
+    http::Head head = http::parse_head(bytes);
+    if (head.status == http::Head::Status::kDone) bytes.erase(0, head.size);
+    if (head.status != http::Head::Status::kMore) co_return head;
+    char block[4096];
+    const ssize_t got = client.read(block, sizeof block);
+    if (got > 0) {
+      bytes.append(block, static_cast<std::size_t>(got));
+      continue;
+    }
+    if (got == 0 || errno != EAGAIN) co_return head;
+    const bool ready = co_await client.readable();
+    if (!ready) co_return head;
+  }
+}
+
+// A client that shows no credentials is asked for them once, on the same connection.
+asio::awaitable<Handshake> speak_http(Stream& client, std::string bytes,
+                                      const FindCall& find_call) {
+  using Status = http::Head::Status;
+  http::Head head = co_await next_head(client, bytes);
+  if (head.status == Status::kDone && !head.credentials && !head.body) {
+    const std::string question = http::response(407, "a call's token is needed");
+    const bool told = co_await client.write_all(question);
+    if (!told) co_return Refused{"no token", ""};
+    head = co_await next_head(client, bytes);
+    if (head.status == Status::kMore) co_return Refused{"no token", ""};
+  }
+  if (head.status == Status::kMore)
+    co_return Refused{"the client ended in the middle of its request", ""};
+  if (head.status == Status::kMalformed) {
+    std::string reply = http::response(head.error, head.problem);
+    co_return Refused{"malformed request: " + head.problem, std::move(reply)};
+  }
+  Requested result;
+  result.call = co_await find_patiently(find_call, head.token);
+  if (result.call.empty()) {
+    std::string reply = http::response(407, "the token is not that of a call of this sandbox");
+    co_return Refused{head.credentials ? "wrong token" : "no token", std::move(reply)};
+  }
+  result.protocol = head.tunnel ? Protocol::kHttpTunnel : Protocol::kHttpForward;
+  result.host = printable(head.host);
+  result.port = head.port;
+  result.destination = destination_from_text(head.host, head.port);
+  result.early = std::move(head.forward) + bytes;
+  co_return result;
+}
+
+int http_status_of(socks5::Reply outcome) {
+  return outcome == socks5::Reply::kNotAllowed ? 403 : 502;
+}
+
 }  // namespace
+
+std::string reply_to(Protocol protocol, socks5::Reply outcome, const std::string& why) {
+  if (protocol == Protocol::kSocks5) return socks5::request_reply(outcome);
+  if (outcome != socks5::Reply::kSucceeded) return http::response(http_status_of(outcome), why);
+  // Of a request that is forwarded, the server's own response is the answer.
+  return protocol == Protocol::kHttpTunnel ? http::established() : "";
+}
 
 asio::awaitable<Handshake> shake_hands(Stream& client, const FindCall& find_call) {
   Inbox inbox;
+  const bool spoken = co_await inbox.more(client);
+  if (!spoken) co_return left(inbox);
+  if (http::may_be_request(inbox.bytes().front())) {
+    std::string bytes = inbox.rest();
+    Handshake handshake = co_await speak_http(client, std::move(bytes), find_call);
+    co_return handshake;
+  }
   const auto greeting = co_await next(client, inbox, socks5::parse_greeting);
   if (greeting.status == socks5::Status::kMore) co_return left(inbox);
   if (greeting.socks4)
     co_return Refused{"SOCKS4, which carries no token", socks5::socks4_refusal()};
-  if (greeting.status == socks5::Status::kMalformed) co_return Refused{"not SOCKS5", ""};
+  if (greeting.status == socks5::Status::kMalformed)
+    co_return Refused{"neither SOCKS5 nor HTTP", ""};
   if (!greeting.user_name) {
     co_return Refused{"no token: the client offers no user name", socks5::method_reply(false)};
   }
@@ -111,13 +191,7 @@ asio::awaitable<Handshake> shake_hands(Stream& client, const FindCall& find_call
   if (authentication.status == socks5::Status::kMalformed) {
     co_return Refused{"malformed authentication", socks5::authentication_reply(false)};
   }
-  std::string call = find_call(authentication.user_name);
-  if (call.empty()) {
-    // The order that admits it comes on another descriptor, and may not have been read yet.
-    asio::steady_timer pause(co_await asio::this_coro::executor, kTokenPatience);
-    co_await pause.async_wait(asio::use_awaitable);
-    call = find_call(authentication.user_name);
-  }
+  const std::string call = co_await find_patiently(find_call, authentication.user_name);
   if (call.empty()) {
     co_return Refused{"wrong token", socks5::authentication_reply(false)};
   }

@@ -75,15 +75,16 @@ class Network : public ::testing::Test {
     if (::access("/usr/bin/curl", X_OK) != 0) GTEST_SKIP() << "curl is not installed";
   }
 
-  void approve(const std::string& skill, const std::string& destination) const {
+  void approve(const std::string& skill, const std::string& destination,
+               const std::vector<std::string>& programs = {"curl"}) const {
     instance_.approve_skill(
         skill,
         Json::array(
             {{{"capability", "network.internal"}, {"scope", {destination}}, {"reason", "test"}},
-             {{"capability", "system.exec"}, {"scope", {"curl"}}, {"reason", "test"}}}));
+             {{"capability", "system.exec"}, {"scope", programs}, {"reason", "test"}}}));
   }
   static std::vector<std::string> fetch_command(const std::string& skill, const std::string& url) {
-    return {"run", "--skill", skill, "--", "curl", "-sS", "--max-time", "30", url};
+    return {"run", "--skill", skill, "--", "curl", "-sSf", "--max-time", "30", url};
   }
   Output fetch(const std::string& skill, const std::string& url) const {
     return instance_.sc(fetch_command(skill, url));
@@ -131,6 +132,44 @@ TEST_F(Network, AnApprovedLoopbackAddressIsTheMachines) {
   approve("caller", "127.0.0.1:" + server_.port());
   const Output reached = fetch("caller", "http://127.0.0.1:" + server_.port() + "/");
   EXPECT_EQ(reached.out, "hello\n") << reached.err;
+}
+
+// They take the proxy from their environment, and what it says is what they say.
+TEST_F(Network, ProgramsThatSpeakHttpToAProxyReachWhatIsApproved) {
+  const std::string here = "localhost:" + server_.port();
+  const std::string python =
+      "import sys, urllib.request as r; sys.stdout.write(r.urlopen(sys.argv[1]).read().decode())";
+  const std::vector<std::vector<std::string>> programs = {
+      {"wget", "-qO-", "--tries=1"}, {"python3", "-c", python}, {"curl", "-sSfp"}};
+  int ran = 0;
+  for (const auto& program : programs) {
+    SCOPED_TRACE(program[0]);
+    if (::access(("/usr/bin/" + program[0]).c_str(), X_OK) != 0) continue;
+    const std::string skill = "by-" + program[0];
+    approve(skill, here, {program[0]});
+    std::vector<std::string> command = {"run", "--skill", skill, "--"};
+    command.insert(command.end(), program.begin(), program.end());
+    command.push_back("http://" + here + "/");
+    const Output reached = instance_.sc(command);
+    EXPECT_EQ(reached.out, "hello\n") << reached.err;
+    command.back() = "http://evil.example/";
+    const Output refused = instance_.sc(command);
+    EXPECT_NE(refused.status, 0);
+    EXPECT_EQ(refused.out, "");
+    ++ran;
+  }
+  EXPECT_GE(ran, 1);
+  EXPECT_EQ(connections("block").size(), static_cast<std::size_t>(ran));
+  EXPECT_TRUE(instance_.blocked_has("evil.example"));
+}
+
+// A page that says why, with the status of a proxy that refuses.
+TEST_F(Network, ARefusalTellsTheProgramWhy) {
+  approve("caller", "localhost:" + server_.port());
+  const Output refused = instance_.sc({"run", "--skill", "caller", "--", "curl", "-sS", "-w",
+                                       "%{http_code}", "--max-time", "30", "http://evil.example/"});
+  EXPECT_THAT(refused.out, HasSubstr("sharkcage: evil.example:80"));
+  EXPECT_THAT(refused.out, ::testing::EndsWith("403"));
 }
 
 TEST_F(Network, TheProxyIsTheOnlyWay) {

@@ -13,6 +13,8 @@
 #include <mutex>
 #include <thread>
 
+#include "common/bytes.h"
+#include "supervisor/egress/http.h"
 #include "support.h"
 
 namespace sharkcage::egress::testing {
@@ -241,6 +243,118 @@ TEST(Server, AnOrderThatIsNoneEndsTheProcess) {
     send_with_fds(ours.get(), text, {});
     EXPECT_ANY_THROW(loop.run()) << text;
   }
+}
+
+// A server of HTTP that answers with the head that it got.
+void show_head(int fd) {
+  std::string head;
+  while (head.find("\r\n\r\n") == std::string::npos) {
+    const std::string byte = read_exactly(fd, 1);
+    if (byte.empty()) return;
+    head += byte;
+  }
+  write_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(head.size()) +
+                     "\r\nConnection: close\r\n\r\n" + head);
+}
+
+std::string credentials(const std::string& token) {
+  return "Proxy-Authorization: Basic " + base64_encode(token + ":x") + "\r\n";
+}
+
+class Http : public ::testing::Test {
+ protected:
+  Http() : server_(show_head) {
+    running_.resolver.script("a.example", {{"127.0.0.1"}, {"127.0.0.1"}});
+    running_.resolver.script("gone.example", {{}});
+    running_.start();
+    port_ = running_.listen({{"a.example", server_.port(), true}, {"gone.example", 443, false}});
+  }
+  std::string target() const { return "a.example:" + std::to_string(server_.port()); }
+  // Everything that comes back.
+  std::string say(const std::string& text) const {
+    const UniqueFd client = connected(port_);
+    write_text(client.get(), text);
+    return read_all(client.get());
+  }
+
+  TestServer server_;
+  Running running_;
+  std::uint16_t port_ = 0;
+};
+
+TEST_F(Http, ATunnelCarriesWhatFollows) {
+  const std::string answer = say("CONNECT " + target() + " HTTP/1.1\r\n" + credentials(kToken) +
+                                 "\r\nGET /secret HTTP/1.1\r\nHost: whoever\r\n\r\n");
+  EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 200 Connection established\r\n\r\n"));
+  EXPECT_THAT(answer, HasSubstr("GET /secret HTTP/1.1\r\nHost: whoever"));
+  const Connection open = running_.next_connection();
+  EXPECT_EQ(open.host, "a.example");
+  EXPECT_EQ(open.phase, Phase::kOpen);
+}
+
+TEST_F(Http, ARequestGoesToTheHostOfItsTargetWhateverItsHostFieldSays) {
+  const std::string answer =
+      say("GET http://" + target() + "/path HTTP/1.1\r\nHost: evil.example\r\n" +
+          credentials(kToken) + "\r\n");
+  EXPECT_THAT(answer, HasSubstr("GET /path HTTP/1.1\r\nHost: " + target() + "\r\n"));
+  EXPECT_THAT(answer, ::testing::Not(HasSubstr("evil")));
+  EXPECT_THAT(answer, ::testing::Not(HasSubstr("uthorization")));
+  EXPECT_EQ(server_.connections(), 1);
+}
+
+TEST_F(Http, ARefusalIsExplainedAndReported) {
+  for (const std::string host : {"evil.example:443", "2130706433:80", "0177.0.0.1:80"}) {
+    const std::string answer =
+        say("CONNECT " + host + " HTTP/1.1\r\n" + credentials(kToken) + "\r\n");
+    EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 403 Forbidden\r\n"));
+    EXPECT_THAT(answer, HasSubstr("sharkcage: " + host));
+    EXPECT_EQ(running_.next_connection().decision, Decision::kBlock);
+  }
+  EXPECT_EQ(running_.resolver.questions(), 0);
+}
+
+TEST_F(Http, WhatCannotBeReachedIsABadGateway) {
+  const std::string answer =
+      say("CONNECT gone.example:443 HTTP/1.1\r\n" + credentials(kToken) + "\r\n");
+  EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 502 Bad Gateway\r\n"));
+  EXPECT_THAT(answer, HasSubstr("gone.example is unresolvable: no such name"));
+}
+
+// As libcurl does with any method of authentication, and so git.
+TEST_F(Http, AsksForATokenOnceOnTheSameConnection) {
+  const UniqueFd client = connected(port_);
+  const std::string request = "CONNECT " + target() + " HTTP/1.1\r\n";
+  write_text(client.get(), request + "\r\n");
+  const std::string question = http::response(407, "a call's token is needed");
+  EXPECT_EQ(read_exactly(client.get(), question.size()), question);
+  write_text(client.get(), request + credentials(kToken) + "\r\nGET / HTTP/1.1\r\n\r\n");
+  EXPECT_THAT(read_all(client.get()), ::testing::StartsWith("HTTP/1.1 200 "));
+  EXPECT_EQ(running_.next_connection().phase, Phase::kOpen);
+}
+
+TEST_F(Http, WithoutTheCallsTokenNothingIsServed) {
+  const std::string request = "CONNECT " + target() + " HTTP/1.1\r\n";
+  for (const std::string& fields :
+       {credentials(kOtherToken), credentials(""), std::string("Proxy-Authorization: Bearer x\r\n"),
+        std::string("Content-Length: 1\r\n")}) {
+    EXPECT_THAT(say(request + fields + "\r\n"), ::testing::StartsWith("HTTP/1.1 407 ")) << fields;
+    EXPECT_THAT(running_.next_connection().reason, HasSubstr("token"));
+  }
+  // The second time without one is the last.
+  EXPECT_THAT(say(request + "\r\n" + request + "\r\n" + request + credentials(kToken) + "\r\n"),
+              ::testing::Not(HasSubstr("200")));
+  EXPECT_EQ(running_.next_connection().reason, "no token");
+  EXPECT_EQ(server_.connections(), 0);
+}
+
+TEST_F(Http, AMalformedRequestGetsItsStatusAndAnEnd) {
+  EXPECT_THAT(say("GET / HTTP/1.1\r\nHost: a.example\r\n" + credentials(kToken) + "\r\n"),
+              ::testing::StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(say("GET https://a.example/ HTTP/1.1\r\n" + credentials(kToken) + "\r\n"),
+              ::testing::StartsWith("HTTP/1.1 501 "));
+  EXPECT_THAT(say(std::string(40'000, 'x')), ::testing::StartsWith("HTTP/1.1 431 "));
+  for (int i = 0; i < 3; ++i)
+    EXPECT_THAT(running_.next_connection().reason, HasSubstr("malformed"));
 }
 
 }  // namespace

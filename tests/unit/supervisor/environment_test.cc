@@ -37,7 +37,8 @@ TEST(Environment, TheHostCannotPointTheProxyOrTheHomeElsewhere) {
   input.token = "t0ken";
   const auto built = build_environment(input, policy());
   EXPECT_THAT(built.variables, Contains("HOME=/home/u"));
-  EXPECT_THAT(built.variables, Contains("ALL_PROXY=socks5h://t0ken:@127.0.0.1:18800"));
+  EXPECT_THAT(built.variables, Contains("ALL_PROXY=socks5h://t0ken:x@127.0.0.1:18800"));
+  EXPECT_THAT(built.variables, Contains("https_proxy=http://t0ken:x@127.0.0.1:18800"));
   for (const auto& variable : built.variables) EXPECT_THAT(variable, Not(HasSubstr("evil")));
 }
 
