@@ -120,7 +120,7 @@ show_main_job() {
   expect refused "No such file" "$sc" run -- cat "$HOME/.ssh/id_rsa"
 
   headline "7. REFUSED: a host that nobody approved. The proxy says no before anything is dialled"
-  expect refused "" "$sc" run --skill greeter -- curl -sS --max-time 10 http://evil.example/
+  expect refused "" "$sc" run --skill greeter -- curl -sS --max-time 10 https://evil.example/
 
   headline "8. REFUSED: a program that nobody approved. It can be neither run nor read"
   expect refused "" "$sc" run --skill greeter -- /usr/bin/sort shopping.md
