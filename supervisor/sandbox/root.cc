@@ -159,7 +159,18 @@ class RootPlanner {
              "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n");
     // The loader asks for it at every start of a program, which is to cost nothing.
     add_text("etc/ld.so.preload", "");
+    plan_empty_settings();
     steps_.push_back(plain(link_step("/etc/mtab", "/proc/mounts")));
+  }
+
+  // What everyday programs look for at every start, and what is no more than a setting of theirs:
+  // the host's is not shown, and a record of each would hide those that matter. Always there and
+  // always empty, so that they say nothing of the host.
+  void plan_empty_settings() {
+    for (const char* name : {"/etc/ssh", "/etc/vim"}) steps_.push_back(plain(directory_step(name)));
+    for (const char* name : {"etc/pip.conf", "etc/ssh/ssh_config", "etc/vim/vimrc", "etc/wgetrc"}) {
+      add_text(name, "");
+    }
   }
 
   // The few files that runtimes size themselves by, with the limits of this sandbox.
