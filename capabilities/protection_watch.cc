@@ -60,12 +60,13 @@ std::optional<ProtectionWatch::Directory> ProtectionWatch::look_at(const std::st
 }
 
 // Nothing also when it changed after the list was begun, or so shortly before that it may have
-// changed again with the same stamp.
+// changed again with the same stamp, or when its stamp does not tell of every change.
 std::optional<ProtectionWatch::Directory> ProtectionWatch::look_at_settled(const std::string& path,
                                                                            std::int64_t started) {
   UniqueFd fd;
   auto directory = look_at(path, &fd);
   if (!directory || !directory->exists) return directory;
+  if (is_encrypted(fd.get())) return std::nullopt;
   const std::int64_t settled = directory->changed + settled_after(fd.get(), directory->changed);
   return settled < started ? directory : std::nullopt;
 }

@@ -1,7 +1,9 @@
 // Time stamps of files, and from when on they tell of every change.
 #pragma once
 
+#include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include <cstdint>
@@ -26,7 +28,16 @@ inline bool is_local(int fd) {
           system.f_type == TMPFS_MAGIC || system.f_type == kXfs);
 }
 
-// The same, nearer: a tick of the kernel is 10 ms at most. `fd` is what was stamped.
+// With or without the key of an encrypted directory (fscrypt), other names are found in it, and
+// neither a stamp nor an event tells that the key came or went.
+inline bool is_encrypted(int fd) {
+  struct statx status {};
+  return ::statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &status) != 0 ||
+         (status.stx_attributes & STATX_ATTR_ENCRYPTED) != 0;
+}
+
+// How long until a stamp is settled: a tick of the kernel is 10 ms at most. `fd` is what was
+// stamped.
 inline std::int64_t settled_after(int fd, std::int64_t stamp) {
   constexpr std::int64_t kTicks = kSecond / 20;
   return stamp % kSecond != 0 && is_local(fd) ? kTicks : kSettled;

@@ -70,7 +70,7 @@ bool WayWatch::add(const std::string& path, const WayInterest& interest,
   how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
   const UniqueFd held(
       static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
-  if (!held || !is_local(held.get())) return false;
+  if (!held || !is_local(held.get()) || is_encrypted(held.get())) return false;
   const std::string name = "/proc/self/fd/" + std::to_string(held.get());
   const int number =
       ::inotify_add_watch(events_.get(), name.c_str(), kEntries | kItself | IN_ONLYDIR);

@@ -2,14 +2,20 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <linux/fscrypt.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <functional>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -66,6 +72,27 @@ class Watch : public Scratch {
       if (watch_.looked() + watch_.made() == before) return true;
     }
     return false;
+  }
+
+  static fscrypt_key_specifier add_key(int file_system) {
+    constexpr std::size_t kKey = 64;
+    alignas(fscrypt_add_key_arg) char space[sizeof(fscrypt_add_key_arg) + kKey] = {};
+    auto* key = new (space) fscrypt_add_key_arg{};
+    key->key_spec.type = FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER;
+    key->raw_size = kKey;
+    std::memset(space + sizeof *key, 'k', kKey);
+    EXPECT_EQ(::ioctl(file_system, FS_IOC_ADD_ENCRYPTION_KEY, key), 0) << std::strerror(errno);
+    return key->key_spec;
+  }
+  static void encrypt(const std::string& directory, const fscrypt_key_specifier& key) {
+    fscrypt_policy_v2 policy{};
+    policy.version = FSCRYPT_POLICY_V2;
+    policy.contents_encryption_mode = FSCRYPT_MODE_AES_256_XTS;
+    policy.filenames_encryption_mode = FSCRYPT_MODE_AES_256_CTS;
+    policy.flags = FSCRYPT_POLICY_FLAGS_PAD_32;
+    std::memcpy(policy.master_key_identifier, key.u.identifier, FSCRYPT_KEY_IDENTIFIER_SIZE);
+    const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    EXPECT_EQ(::ioctl(fd.get(), FS_IOC_SET_ENCRYPTION_POLICY, &policy), 0) << std::strerror(errno);
   }
 
   ProtectionInput input_;
@@ -158,6 +185,43 @@ TEST_F(Watch, IsToldWhatIsMountedOver) {
     ask();
   })
       .join();
+}
+
+// Until its key is there, nobody finds anything in an encrypted home, and no directory changes when
+// it comes (fscrypt).
+TEST_F(Watch, SeesWhatTheKeyOfAnEncryptedHomeOpens) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  bool mounted = false;
+  std::thread([&] {
+    ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
+    ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+    const std::string image = at("image");
+    const std::string disk = make_directory("disk");
+    const std::string make = "truncate -s 32M " + image + " && mkfs.ext4 -q -O encrypt " + image +
+                             " 2>/dev/null && mount -o loop " + image + " " + disk + " 2>/dev/null";
+    mounted = std::system(make.c_str()) == 0;
+    if (!mounted) return;
+    const UniqueFd top(::open(disk.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const auto key = add_key(top.get());
+    make_directory("disk/home");
+    encrypt(at("disk/home"), key);
+    make_directory("disk/home/.ssh");
+    link(at("work/key"), "disk/home/.ssh/id");
+    fscrypt_remove_key_arg removed{};
+    removed.key_spec = key;
+    ASSERT_EQ(::ioctl(top.get(), FS_IOC_REMOVE_ENCRYPTION_KEY, &removed), 0);
+    ASSERT_EQ(removed.removal_status_flags, 0u);
+
+    input_.home = at("disk/home");
+    // As often as makes a list be kept, where one may be.
+    for (int i = 0; i < 10; ++i, std::this_thread::sleep_for(20ms)) ask();
+    add_key(top.get());
+    const auto& list = ask();
+    EXPECT_TRUE(std::any_of(list.begin(), list.end(), [&](const ProtectedPath& entry) {
+      return entry.real == at("work/key");
+    }));
+  }).join();
+  if (!mounted) GTEST_SKIP() << "no encrypted file system can be made and mounted here";
 }
 
 // What others do in directories above costs nothing.
