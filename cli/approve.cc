@@ -105,14 +105,14 @@ int approve(const Invocation& invocation, const Options& options) {
   }
   const bool can_ask =
       ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1 && !invocation.json;
+  rpc::Client client = connect();
+  const Json skill = client.call("skill.show", {{"name", options.name}}).at("skill");
+  const Json chosen = chosen_capabilities(skill, options.only);
   if (!options.yes && !can_ask) {
     throw UserError("Nobody can be asked here: stdin or stdout is not a terminal",
                     "Look at it with sc skill show " + options.name + ", then: sc approve " +
                         options.name + " --yes");
   }
-  rpc::Client client = connect();
-  const Json skill = client.call("skill.show", {{"name", options.name}}).at("skill");
-  const Json chosen = chosen_capabilities(skill, options.only);
   const bool colours = colours_on(STDOUT_FILENO);
   if (!invocation.json) print(question(skill, chosen, colours));
   if (!options.yes && !confirmed()) {

@@ -169,6 +169,24 @@ void point_to_program(const Ending& ending, const std::string& program, const st
   if (!where.empty()) print_error(where);
 }
 
+// For the same: git finds a repository from any directory of it, where all of it is shown. 128 is
+// how git ends when it finds none.
+void point_to_repository(const Ending& ending, const Options& options) {
+  if (ending.status != 128 || !options.workspace.empty() || ::isatty(STDERR_FILENO) != 1) return;
+  std::error_code error;
+  std::filesystem::path at = std::filesystem::current_path(error);
+  if (error || std::filesystem::exists(at / ".git", error)) return;
+  while (at.has_relative_path()) {
+    at = at.parent_path();
+    if (!std::filesystem::exists(at / ".git", error)) continue;
+    print_error(
+        "The workspace is the current directory, and the repository begins above it. To use "
+        "all of it: sc run --workspace " +
+        printable(at.string()) + " -- …");
+    return;
+  }
+}
+
 int run(const Invocation& invocation, const Options& options) {
   if (invocation.command.empty()) {
     throw UsageError("Which command? Put it behind \"--\": sc run --skill weather -- curl wttr.in");
@@ -192,6 +210,7 @@ int run(const Invocation& invocation, const Options& options) {
   Ending ending = run_command(stdio, options, invocation.command).ending;
   explain_time_limit(ending, options, took());
   if (!ending.message.empty()) print_error(ending.message);
+  point_to_repository(ending, options);
   point_to_program(ending, invocation.command.front(), options.skill);
   point_to_refusals(ending.refused);
   return ending.status;

@@ -76,7 +76,7 @@ int status(const Invocation& invocation) {
   table.add({"Skills", std::to_string(number_of(skills, "installed")) + " installed, " +
                            std::to_string(number_of(skills, "approved")) + " approved, " +
                            std::to_string(number_of(skills, "pending")) + " waiting for you"});
-  table.add({"Sessions", std::to_string(number_of(answer, "sessions")) + " of hosts"});
+  table.add({"Sessions", std::to_string(number_of(answer, "sessions")) + " that agent hosts have open"});
   table.add({"Calls", std::to_string(calls.size())});
   table.add({"Sandboxes", std::to_string(sandboxes.size())});
   print(table.text(colours));

@@ -64,6 +64,7 @@ class Ways {
   void name(const Refusal& missed, std::vector<Refusal>& named) {
     std::uint64_t left = missed.count;
     for (const std::string& path : start_.paths) add(missed, path, left, named);
+    leave_out_aliases(missed, left);
     if (left == 0 || start_.operation != "execute") return;
     for (const std::string& path : start_.paths) {
       const std::string interpreter = interpreter_of(path_outside(path, policy_), look_);
@@ -75,6 +76,19 @@ class Ways {
   }
 
  private:
+  // The same program along another directory of the search path, which a link leads to this one:
+  // /bin and /usr/bin.
+  void leave_out_aliases(const Refusal& missed, std::uint64_t& left) const {
+    const auto is_it = [&](const std::string& path) {
+      return through(path, missed.target) == missed.target;
+    };
+    if (std::none_of(start_.paths.begin(), start_.paths.end(), is_it)) return;
+    const std::string name = missed.target.substr(missed.target.rfind('/'));
+    for (const std::string& path : start_.paths) {
+      if (left > 0 && path.ends_with(name) && !is_it(path)) --left;
+    }
+  }
+
   void add(const Refusal& missed, const std::string& path, std::uint64_t& left,
            std::vector<Refusal>& named) const {
     const std::string way = left == 0 ? std::string() : through(path, missed.target);

@@ -141,6 +141,15 @@ TEST_F(Refusals, SayWhereAProgramIs) {
               Not(HasSubstr("sc: ")));
 }
 
+TEST_F(Refusals, SayThatARepositoryBeginsAboveTheWorkspace) {
+  const std::string where = "sc run --workspace " + instance_.root() + " -- …";
+  const std::vector<std::string> arguments = {"run", "--", "git", "status"};
+  EXPECT_THAT(stderr_on_terminal(arguments, 128), Not(HasSubstr("sc: The workspace")));
+  std::filesystem::create_directories(instance_.root() + "/.git");
+  EXPECT_THAT(stderr_on_terminal(arguments, 128), HasSubstr(where));
+  EXPECT_THAT(stderr_on_terminal({"run", "--", "false"}, 1), Not(HasSubstr(where)));
+}
+
 // The directory that a call was to begin in is nothing that the next one of its session tried.
 TEST_F(Refusals, OfACallThatDidNotStartAreItsOwn) {
   const std::string place = instance_.home() + "/private/place";

@@ -365,6 +365,7 @@ STARTS = [
     start("own-program-below-a-file", ["{home}/notes.txt/tool"], []),
     start("own-program-of-nobody", ["{home}/bin/none"], []),
     start("own-program-by-a-way-around", ["{work}/../../home/./bin/tool"], [execute("{home}/bin/tool", "tool")]),
+    start("own-program-by-name", ["sort"], [execute("/usr/bin/sort", "sort")], skill="scoped-cat"),
     start("own-program-not-approved", ["/usr/bin/sort"], [execute("/usr/bin/sort", "sort")], skill="scoped-cat"),
 ]  # fmt: skip
 
