@@ -43,11 +43,11 @@ constexpr auto kSoon = 2ms;
 // How long one that somebody waits for may wait for as many as came with the one before: about what
 // a wait for the disk takes.
 constexpr auto kGathering = 500us;
-// The write-ahead log is copied into the database once it is this long, in pages of 4 KiB …
-constexpr int kCheckpointPages = 512;
+// The write-ahead log is copied into the database once it is this long, in pages of 2 KiB …
+constexpr int kCheckpointPages = 1024;
 // … and by the writer itself, which stops its growth, where that was not enough under steady load:
 // only when nobody appends meanwhile can it begin anew from its start.
-constexpr int kCheckpointPagesAtMost = 2000;
+constexpr int kCheckpointPagesAtMost = 4000;
 // What a queued record costs beside its text.
 constexpr std::size_t kRecordOverhead = 512;
 
