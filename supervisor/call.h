@@ -46,6 +46,7 @@ struct Call {
   CallState state = CallState::kAllowed;
   Policy policy;
   std::string policy_digest;  // of `policy`; empty as long as there is none
+  bool stopped = false;       // as a shell's job is, while it runs
   std::uint64_t refused = 0;  // how many different accesses its outcomes list so far
   std::int64_t started_ms = 0;  // steady clock
   std::uint64_t number = 0;     // of `Calls`: later ones have higher ones

@@ -57,6 +57,10 @@ Json facility_json(const sandbox::Facility& facility) {
   return out;
 }
 
+bool is_stopped(const Call& call) {
+  return call.stopped && call.state == CallState::kRunning;
+}
+
 Json sandbox_json(const Sandboxes::Shown& shown) {
   return {{"kind", name_of(shown.kind)},       {"session", shown.seat.session},
           {"agent", shown.seat.agent},         {"skill", shown.skill},
@@ -156,7 +160,7 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
                      {"session", call->session},
                      {"skill", call->skill},
                      {"tool", call->tool},
-                     {"state", name_of(call->state)},
+                     {"state", is_stopped(*call) ? "stopped" : name_of(call->state)},
                      {"refused", call->refused},
                      {"age_ms", now_ms - call->started_ms}});
   }

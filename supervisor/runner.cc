@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 
 #include "common/errors.h"
 #include "common/hash.h"
@@ -189,6 +190,7 @@ void Runner::on_event(Running& running, sandbox::Event event) {
       announce(running);
       break;
     case sandbox::Event::Kind::kStopped:
+      running.call->stopped = true;
       if (const auto connection = running.connection.lock()) {
         connection->send(rpc::notification("exec.stopped",
                                            {{"call", running.call->id}, {"signal", event.signal}}));
@@ -328,7 +330,9 @@ void Runner::finish(Running& running, Json notification, const std::string& deci
 
 bool Runner::signal(const std::string& call, int number) {
   const auto found = running_.find(call);
-  return found != running_.end() && found->second->sandbox->signal(found->second->command, number);
+  if (found == running_.end()) return false;
+  if (number == SIGCONT) found->second->call->stopped = false;
+  return found->second->sandbox->signal(found->second->command, number);
 }
 
 bool Runner::resize(const std::string& call, unsigned rows, unsigned columns) {

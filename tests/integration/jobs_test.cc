@@ -14,6 +14,7 @@ constexpr const char* kCtrlZ = "\x1a";
 class Jobs : public ::testing::Test {
  protected:
   Jobs() { instance_.start(); }
+  std::string state() const { return instance_.status().at("calls").at(0).at("state"); }
   Instance instance_;
 };
 
@@ -26,6 +27,7 @@ TEST_F(Jobs, CtrlZStopsTheWholeCall) {
   shell.type(kCtrlZ);
   shell.wait_for("Stopped");
   EXPECT_TRUE(shell.in_line_mode());
+  EXPECT_EQ(state(), "stopped");
   // The shell has the keys.
   shell.type("echo from the she\"\"ll\n");
   shell.wait_for("from the shell");
