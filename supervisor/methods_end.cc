@@ -43,8 +43,8 @@ asio::awaitable<Json> Supervisor::call_cancel(MethodCall request) {
     throw MethodError(rpc::kNotFound, "No such call of this connection runs");
   }
   const auto call = calls_.by_id(id);
-  if (!call || !runner_.has(id)) {
-    throw MethodError(rpc::kNotFound, "No such call runs", "Those that do are in: sc status");
+  if (!call || call->state == CallState::kFinished) {
+    throw MethodError(rpc::kNotFound, "There is no such call", "Those that are, are in: sc status");
   }
   audit::Record record = call->record("end");
   record.reason = user(peer) + " ended the call " + call->id;

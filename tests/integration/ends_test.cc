@@ -108,7 +108,7 @@ TEST_F(Ends, NothingWhereThereIsNothing) {
   EXPECT_EQ(output.out, "Nothing of the session web runs here.\n");
   const Output call = instance_.sc({"stop", "--call", "nope"});
   EXPECT_EQ(call.status, 1);
-  EXPECT_THAT(call.err, HasSubstr("No such call runs\n    Those that do are in: sc status"));
+  EXPECT_THAT(call.err, HasSubstr("There is no such call\n    Those that are, are in: sc status"));
   EXPECT_EQ(instance_.sc({"stop", "--call", "a", "--session", "b"}).status, 2);
 }
 
@@ -158,6 +158,19 @@ TEST_F(Ends, WhatHasNotBegun) {
   Streams streams;
   EXPECT_EQ(error_of([&] { host.open(ticket, streams); }).code, rpc::kBlocked);
   EXPECT_THAT(sessions_of("calls"), IsEmpty());
+}
+
+// "sc status" lists it with those that run.
+TEST_F(Ends, OneCallThatHasNotBegun) {
+  Host host(instance_);
+  const std::string ticket = host.ticket_for("true");
+  const std::string call = instance_.status().at("calls").at(0).at("call");
+  const Output output = instance_.sc({"stop", "--call", call});
+  EXPECT_EQ(output.status, 0) << output.err;
+  Streams streams;
+  EXPECT_EQ(error_of([&] { host.open(ticket, streams); }).code, rpc::kBlocked);
+  EXPECT_THAT(sessions_of("calls"), IsEmpty());
+  EXPECT_EQ(instance_.sc({"stop", "--call", call}).status, 1);
 }
 
 }  // namespace
