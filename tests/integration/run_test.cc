@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "common/places.h"
 #include "tests/integration/instance.h"
@@ -178,6 +179,20 @@ TEST_F(Run, EndsAtTheTimeLimit) {
   EXPECT_TRUE(recorded);
 }
 
+// A command may write before its client has heard that it was started; until then a signal ends the
+// client, and the call with it.
+void wait_until_it_forwards(pid_t client) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (bool held = false; !held;) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    std::ifstream status("/proc/" + std::to_string(client) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      held = held ||
+             (line.starts_with("SigBlk:") && line.find_first_of("123456789abcdef", 7) != line.npos);
+    }
+  }
+}
+
 TEST_F(Run, ForwardsSignals) {
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
     Process client =
@@ -191,6 +206,7 @@ TEST_F(Run, ForwardsSignals) {
       {"run", "--", "/bin/sh", "-c",
        "trap 'echo trapped; exit 9' TERM; echo running; while :; do sleep 100000 & wait $!; done"});
   trapping.wait_for("running");
+  wait_until_it_forwards(trapping.pid());
   trapping.signal(SIGTERM);
   const Output output = trapping.finish();
   EXPECT_THAT(output.out, HasSubstr("trapped"));
