@@ -73,7 +73,7 @@ CommandEnvironment build_environment(const EnvironmentInput& input, const Policy
     for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}) {
       all[name] = "http://" + proxy;
     }
-    // Node's own fetch, from Node 22.21 on.
+    // Node's own fetch, from Node 24 on.
     all["NODE_USE_ENV_PROXY"] = "1";
     all["NO_PROXY"] = all["no_proxy"] = addresses_inside(policy);
   }
