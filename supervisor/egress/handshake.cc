@@ -101,12 +101,17 @@ asio::awaitable<std::string> find_patiently(const FindCall& find_call, std::stri
   co_return find_call(token);
 }
 
-// The head of a request. `kMore` in the result: the client left before.
+// The head of a request. `kMore` in the result: the client left before. It is parsed when a line
+// has ended, not with every byte that comes alone.
 asio::awaitable<http::Head> next_head(Stream& client, std::string& bytes) {
-  for (;;) {
-    http::Head head = http::parse_head(bytes);
-    if (head.status == http::Head::Status::kDone) bytes.erase(0, head.size);
-    if (head.status != http::Head::Status::kMore) co_return head;
+  http::Head head;
+  for (std::size_t known = 0;;) {
+    if (bytes.find('\n', known) != std::string::npos || bytes.size() >= http::kMaxHead) {
+      head = http::parse_head(bytes);
+      if (head.status == http::Head::Status::kDone) bytes.erase(0, head.size);
+      if (head.status != http::Head::Status::kMore) co_return head;
+    }
+    known = bytes.size();
     char block[4096];
     const ssize_t got = client.read(block, sizeof block);
     if (got > 0) {

@@ -347,6 +347,14 @@ TEST_F(Http, WithoutTheCallsTokenNothingIsServed) {
   EXPECT_EQ(server_.connections(), 0);
 }
 
+TEST_F(Http, TakesARequestByteByByte) {
+  const UniqueFd client = connected(port_);
+  const std::string request =
+      "CONNECT " + target() + " HTTP/1.1\r\n" + credentials(kToken) + "\r\nGET / HTTP/1.1\r\n\r\n";
+  for (const char byte : request) write_text(client.get(), std::string(1, byte));
+  EXPECT_THAT(read_all(client.get()), ::testing::StartsWith("HTTP/1.1 200 "));
+}
+
 TEST_F(Http, AMalformedRequestGetsItsStatusAndAnEnd) {
   EXPECT_THAT(say("GET / HTTP/1.1\r\nHost: a.example\r\n" + credentials(kToken) + "\r\n"),
               ::testing::StartsWith("HTTP/1.1 400 "));
