@@ -62,11 +62,13 @@ TEST_P(Isolation, ShowsAGrantBelowVarTmp) {
 }
 
 TEST_P(Isolation, HidesUsersAndSecretsOfEtc) {
-  for (const char* name : {"shadow", "gshadow", "sudoers", "ssh", "gitconfig", "crontab",
-                           "machine-id", "ssl/private", "hosts.allow", "fstab"}) {
+  for (const char* name : {"shadow", "gshadow", "sudoers", "gitconfig", "crontab", "machine-id",
+                           "ssl/private", "hosts.allow", "fstab"}) {
     EXPECT_TRUE(holds(std::string("! test -e /etc/") + name)) << name;
   }
   EXPECT_EQ(shell("cut -d: -f1 /etc/passwd").out, "root\npat\nnobody\n");
+  // There so that nobody is told of a refusal at each start of ssh, and empty.
+  EXPECT_EQ(shell("ls -A /etc/ssh; cat /etc/ssh/ssh_config").out, "ssh_config\n");
 }
 
 TEST_P(Isolation, CannotWriteToTheSystem) {
