@@ -84,12 +84,14 @@ void add_stop(CLI::App& app, Invocation& invocation) {
                   "Stop the supervisor, with all commands that run; or end one session or one call",
                   "sc stop --session web");
   auto options = std::make_shared<Options>();
-  CLI::Option* session = command
-                             ->add_option("--session", options->session,
-                                          "End this session only: its calls, and whatever they "
-                                          "left running")
-                             ->type_name("KEY")
-                             ->check(check_name);
+  CLI::Option* session =
+      command
+          ->add_option(
+              "--session", options->session,
+              "End this session only: its calls, and whatever they left running. An operator of a "
+              "system install ends that of every user")
+          ->type_name("KEY")
+          ->check(check_name);
   command
       ->add_option("--call", options->call,
                    "End this call only, and whatever it left running (sc status lists them)")
