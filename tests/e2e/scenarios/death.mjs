@@ -55,7 +55,9 @@ async function killedInTheMiddle({ instance, gateway, model, report }) {
     /supervisor|exited|signal/i.test(results[0] ?? ''),
     results[0],
   );
-  const why = /^Sharkcage: .*supervisor is not running.*sc start/;
+  // What is under way when the supervisor dies hears that the connection ended, what comes later that nobody is there.
+  const why =
+    /^Sharkcage: .*(supervisor is not running|connection to the supervisor failed|supervisor ended the connection).*sc start/;
   report.check(
     'exec is blocked, with the reason and the remedy',
     why.test(results[1] ?? ''),
