@@ -1,9 +1,6 @@
 #include "audit/log.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <sqlite3.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -25,6 +22,7 @@
 #include "audit/sanitize.h"
 #include "audit/seal.h"
 #include "audit/store.h"
+#include "audit/threads.h"
 #include "audit/waiter.h"
 #include "common/errors.h"
 #include "common/text.h"
@@ -85,30 +83,6 @@ UniqueFd take_lock(const std::string& database) {
       "new log, move the folders audit, seal and keys out of the instance's state "
       "directory.");
 }
-
-// Being woken, this thread does not take the processor from who woke it and has more to do
-// (sched(7), SCHED_BATCH). That it cannot be set does no harm.
-void give_way() {
-  const sched_param none{};
-  ::sched_setscheduler(0, SCHED_BATCH, &none);
-}
-
-// Threads of ours leave signals to the program: a handler must not run here, and SIGXFSZ would kill
-// the process where a write that fails with EFBIG can be reported.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 }  // namespace
 

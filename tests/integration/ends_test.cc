@@ -38,15 +38,8 @@ class Ends : public ::testing::Test {
   // Of the instance's processes, how many are such as `leave` leaves.
   std::size_t left() const {
     std::size_t found = 0;
-    std::vector<pid_t> tree = {instance_.supervisor()};
-    for (std::size_t i = 0; i < tree.size(); ++i) {
-      std::error_code error;
-      const std::string place = "/proc/" + std::to_string(tree[i]);
-      for (const auto& task : std::filesystem::directory_iterator(place + "/task", error)) {
-        std::ifstream children(task.path() / "children");
-        for (pid_t child = 0; children >> child;) tree.push_back(child);
-      }
-      std::ifstream file(place + "/cmdline");
+    for (const pid_t pid : instance_.processes()) {
+      std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline");
       const std::string line((std::istreambuf_iterator<char>(file)), {});
       found += line == std::string(
                            "sleep\0"

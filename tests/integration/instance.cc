@@ -127,6 +127,19 @@ Output Instance::start_in_vain() {
   return Process({kPrograms + "/sharkcaged"}, {environment(), root_, {}}).finish();
 }
 
+std::vector<pid_t> Instance::processes() const {
+  std::vector<pid_t> tree = {supervisor()};
+  for (std::size_t i = 0; i < tree.size(); ++i) {
+    std::error_code error;  // it may have ended meanwhile
+    const std::string tasks = "/proc/" + std::to_string(tree[i]) + "/task";
+    for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+      std::ifstream children(task.path() / "children");
+      for (pid_t child = 0; children >> child;) tree.push_back(child);
+    }
+  }
+  return tree;
+}
+
 Output Instance::stop() {
   daemon_->signal(SIGTERM);
   return wait_for_end();

@@ -30,6 +30,8 @@ class Instance {
   // Starts one that is expected to end by itself, and waits for that.
   Output start_in_vain();
   pid_t supervisor() const { return daemon_->pid(); }
+  // It, and every process that descends from it.
+  std::vector<pid_t> processes() const;
   // SIGTERM, and how it ended.
   Output stop();
   // SIGKILL; returns when it is gone.

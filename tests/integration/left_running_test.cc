@@ -120,17 +120,10 @@ class LeftRunning : public ::testing::Test {
   // Of the instance's processes, those of this name.
   std::vector<pid_t> processes(const std::string& name) const {
     std::vector<pid_t> found;
-    std::vector<pid_t> tree = {instance_.supervisor()};
-    for (std::size_t i = 0; i < tree.size(); ++i) {
-      std::error_code error;
-      const std::string place = "/proc/" + std::to_string(tree[i]);
-      for (const auto& task : std::filesystem::directory_iterator(place + "/task", error)) {
-        std::ifstream children(task.path() / "children");
-        for (pid_t child = 0; children >> child;) tree.push_back(child);
-      }
-      std::ifstream file(place + "/comm");
+    for (const pid_t pid : instance_.processes()) {
+      std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
       std::string comm;
-      if (std::getline(file, comm) && comm == name) found.push_back(tree[i]);
+      if (std::getline(file, comm) && comm == name) found.push_back(pid);
     }
     return found;
   }
