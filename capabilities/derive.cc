@@ -52,17 +52,6 @@ std::vector<FileGrant> file_grants(std::vector<FileGrant> grants, const Policy& 
   return kept;
 }
 
-std::vector<HostRule> service_rules(const std::map<std::string, std::string>& services) {
-  std::vector<HostRule> rules;
-  for (const auto& [name, host] : services) {
-    const HostPattern pattern = parse_host(host, "configuration: services." + printable(name));
-    // An operator who names an internal host means it.
-    for (HostRule& rule : host_rules(pattern, is_internal(pattern)))
-      rules.push_back(std::move(rule));
-  }
-  return rules;
-}
-
 // One rule a destination; where one says internal and another does not, internal is granted.
 std::vector<HostRule> merged(std::vector<HostRule> rules) {
   std::sort(rules.begin(), rules.end(), [](const HostRule& a, const HostRule& b) {
@@ -75,12 +64,46 @@ std::vector<HostRule> merged(std::vector<HostRule> rules) {
   return rules;
 }
 
-std::vector<std::string> deny_patterns(const std::vector<std::string>& words) {
+std::vector<std::string> deny_patterns(const DeriveInput& input) {
   std::vector<std::string> patterns;
-  for (const std::string& word : words) {
-    patterns.push_back(parse_host(word, "configuration: deny_hosts").text());
-  }
+  const auto add = [&](const std::vector<std::string>& words, const std::string& field) {
+    for (const std::string& word : words) patterns.push_back(parse_host(word, field).text());
+  };
+  const std::string& skill = input.subject.skill;
+  add(input.deny_hosts, "configuration: deny_hosts");
+  add(input.network.deny_hosts,
+      "configuration: network.skills." + printable(skill) + ".deny_hosts");
+  if (skill != kAgent) add(input.subject.deny_hosts, skill + ": deny_hosts");
   return sorted(std::move(patterns));
+}
+
+// Whether what is at this path in the sandbox is what is there outside, whatever a command does:
+// the private home and /tmp are a command's own.
+bool is_out_of_reach(const std::string& program, const Policy& policy) {
+  const auto shown = [&](Access access) {
+    return (!policy.workspace.empty() && policy.workspace_access == access &&
+            is_within(program, policy.workspace)) ||
+           std::any_of(policy.files.begin(), policy.files.end(), [&](const FileGrant& grant) {
+             return grant.access == access && is_within(program, grant.path);
+           });
+  };
+  if (shown(Access::kReadWrite)) return false;
+  const auto& own = policy.exec.programs;
+  const bool system = is_within(program, "/usr") && !is_within(program, policy.home);
+  return system || shown(Access::kReadOnly) ||
+         std::find(own.begin(), own.end(), program) != own.end();
+}
+
+void narrow_network(Policy& policy, const NetworkInput& network) {
+  if (network.programs) {
+    policy.network_rule.any = false;
+    for (const std::string& program : sorted(*network.programs)) {
+      if (is_out_of_reach(program, policy)) policy.network_rule.programs.push_back(program);
+    }
+    if (policy.network_rule.programs.empty()) policy.hosts.clear();
+  }
+  if (!network.granted) policy.hosts.clear();
+  if (policy.hosts.empty()) policy.network_rule = {};
 }
 
 // What of the protected there is below the workspace or a grant.
@@ -127,6 +150,17 @@ void fill_skill(Policy& policy, const DeriveInput& input) {
 
 }  // namespace
 
+std::vector<HostRule> service_rules(const std::map<std::string, std::string>& services) {
+  std::vector<HostRule> rules;
+  for (const auto& [name, host] : services) {
+    const HostPattern pattern = parse_host(host, "configuration: services." + printable(name));
+    // An operator who names an internal host means it.
+    for (HostRule& rule : host_rules(pattern, is_internal(pattern)))
+      rules.push_back(std::move(rule));
+  }
+  return rules;
+}
+
 Policy derive(const DeriveInput& input) {
   Policy policy;
   const SessionInput& session = input.session;
@@ -142,7 +176,8 @@ Policy derive(const DeriveInput& input) {
   } else {
     fill_skill(policy, input);
   }
-  policy.deny_hosts = deny_patterns(input.deny_hosts);
+  policy.deny_hosts = deny_patterns(input);
+  narrow_network(policy, input.network);
   policy.hidden = hidden_paths(policy, input.protected_);
   return policy;
 }

@@ -66,37 +66,12 @@ FileGrant resolve_path(const std::string& word, Access access, const std::string
   return {real, access};
 }
 
-// The real path of an executable file, or nothing.
-std::optional<std::string> executable_at(const std::string& path) {
-  std::error_code error;
-  const fs::path real = fs::canonical(path, error);
-  if (error) return std::nullopt;
-  struct stat status {};
-  if (::stat(real.c_str(), &status) != 0) return std::nullopt;
-  if (!S_ISREG(status.st_mode) || (status.st_mode & 0111) == 0) return std::nullopt;
-  return real.string();
-}
-
 std::string resolve_program(const std::string& word, const std::string& place,
                             const Ground& ground) {
-  std::optional<std::string> found;
-  if (word.front() == '/') {
-    found = executable_at(word);
-  } else {
-    for (const std::string& directory : ground.search) {
-      if (!found) found = executable_at(directory + "/" + word);
-    }
-  }
-  if (!found) {
-    std::string path;
-    for (const std::string& directory : ground.search)
-      path.append(path.empty() ? "" : ":").append(directory);
-    const std::string where = word.front() == '/' ? "" : " in " + path;
-    throw UserError(place + ": no program \"" + printable(word) + "\"" + where,
-                    "Install it, or approve without this capability.");
-  }
-  refuse_protected(place, word, *found, Access::kReadOnly, ground);
-  return *found;
+  std::string found =
+      find_program(word, place, ground, "Install it, or approve without this capability.");
+  refuse_protected(place, word, found, Access::kReadOnly, ground);
+  return found;
 }
 
 void add_hosts(Effects& effects, const std::vector<std::string>& words, bool internal,
@@ -168,6 +143,34 @@ bool host_less(const HostRule& a, const HostRule& b) {
 }
 
 }  // namespace
+
+std::optional<std::string> executable_at(const std::string& path) {
+  std::error_code error;
+  const fs::path real = fs::canonical(path, error);
+  if (error) return std::nullopt;
+  struct stat status {};
+  if (::stat(real.c_str(), &status) != 0) return std::nullopt;
+  if (!S_ISREG(status.st_mode) || (status.st_mode & 0111) == 0) return std::nullopt;
+  return real.string();
+}
+
+std::string find_program(const std::string& word, const std::string& place, const Ground& ground,
+                         const std::string& remedy) {
+  std::optional<std::string> found;
+  if (word.front() == '/') {
+    found = executable_at(word);
+  } else {
+    for (const std::string& directory : ground.search) {
+      if (!found) found = executable_at(directory + "/" + word);
+    }
+  }
+  if (found) return *found;
+  std::string path;
+  for (const std::string& directory : ground.search)
+    path.append(path.empty() ? "" : ":").append(directory);
+  const std::string where = word.front() == '/' ? "" : " in " + path;
+  throw UserError(place + ": no program \"" + printable(word) + "\"" + where, remedy);
+}
 
 Effects resolve(const std::vector<CapabilityRequest>& granted, const Catalogue& catalogue,
                 const Ground& ground) {

@@ -2,6 +2,7 @@
 // paths, real programs, host rules, variable names. Stored with the approval.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,13 @@ struct Ground {
   std::vector<std::string> search = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
                                      "/usr/bin",        "/sbin",          "/bin"};
 };
+
+// The real path of an executable file, or nothing.
+std::optional<std::string> executable_at(const std::string& path);
+
+// The same of a name on the search path, or of an absolute path. Throws UserError naming `place`.
+std::string find_program(const std::string& word, const std::string& place, const Ground& ground,
+                         const std::string& remedy);
 
 // Resolves every grant. Throws UserError naming capability and scope: a path that does not exist or
 // opens a protected one (both are named), a program that is not on the search path.

@@ -8,6 +8,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "capabilities/idn.h"
+#include "common/bytes.h"
 #include "common/errors.h"
 #include "common/text.h"
 
@@ -213,11 +215,8 @@ std::string parse_network(const std::string& host, std::size_t slash, std::strin
 void check_text(std::string_view text, const std::string& field) {
   if (text.empty()) throw UserError(field + ": the host is empty", kShapes);
   if (text.size() > kMaxPattern) refuse(field, text, "is too long", kShapes);
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) >= 0x80) {
-      refuse(field, text, "is not ASCII",
-             "Write an international name in its ASCII form, which begins with \"xn--\".");
-    }
+  if (text.find('\0') != std::string_view::npos || !is_utf8(text)) {
+    refuse(field, text, "is not a host pattern", kShapes);
   }
   if (text.find("://") != std::string_view::npos) {
     refuse(field, text, "is a URL", "Write the host alone, with a port if need be.");
@@ -227,16 +226,28 @@ void check_text(std::string_view text, const std::string& field) {
   }
 }
 
+// In the form that name servers know, in which also whoever approves it sees it: letters of other
+// scripts look like those that one expects.
+std::string ascii_form(const std::string& name, std::string_view text, const std::string& field) {
+  const bool ascii = std::all_of(name.begin(), name.end(),
+                                 [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  if (ascii) return name;
+  std::string why;
+  if (auto converted = ascii_name(name, why)) return *converted;
+  refuse(field, text, "is not a name: " + why,
+         "Write it in its ASCII form, which begins with \"xn--\".");
+}
+
 // A name or "*.name".
-void parse_name(HostPattern& pattern, std::string host, std::string_view text,
+void parse_name(HostPattern& pattern, const std::string& host, std::string_view text,
                 const std::string& field) {
-  if (host.size() > 1 && host.back() == '.') host.pop_back();
   if (host == "*" || host == "*.") {
     refuse(field, text, "is every host there is", "Name the hosts that are needed.");
   }
   const bool below = host.starts_with("*.");
-  const std::string_view name = std::string_view(host).substr(below ? 2 : 0);
-  if (name.find('*') != std::string_view::npos) {
+  std::string name = ascii_form(host.substr(below ? 2 : 0), text, field);
+  if (name.size() > 1 && name.back() == '.') name.pop_back();
+  if (name.find('*') != std::string::npos) {
     refuse(field, text, "has a * elsewhere than as its whole first part", kShapes);
   }
   if (looks_numeric(name)) {
@@ -245,7 +256,7 @@ void parse_name(HostPattern& pattern, std::string host, std::string_view text,
   }
   check_name(name, text, field);
   pattern.kind = below ? HostPattern::Kind::kNamesBelow : HostPattern::Kind::kName;
-  pattern.host = std::move(host);
+  pattern.host = below ? "*." + name : name;
 }
 
 }  // namespace
@@ -274,7 +285,7 @@ HostPattern parse_host(std::string_view text, const std::string& field) {
     pattern.host = print_address(*address);
     return pattern;
   }
-  parse_name(pattern, std::move(host), text, field);
+  parse_name(pattern, host, text, field);
   return pattern;
 }
 
@@ -308,19 +319,60 @@ std::vector<HostRule> host_rules(const HostPattern& pattern, bool internal) {
   return rules;
 }
 
+namespace {
+
+// A wildcard and the name itself, at a port of both.
+bool shares_port(const HostPattern& a, const HostPattern& b) {
+  const auto has = [](const HostPattern& pattern, unsigned port) {
+    if (pattern.port) return *pattern.port == port;
+    return std::find(std::begin(kDefaultPorts), std::end(kDefaultPorts), port) !=
+           std::end(kDefaultPorts);
+  };
+  if (a.port) return has(b, *a.port);
+  return std::any_of(std::begin(kDefaultPorts), std::end(kDefaultPorts),
+                     [&](unsigned port) { return has(b, port); });
+}
+
+bool names_also(const std::vector<HostPattern>& scope, const HostPattern& pattern,
+                const std::string& host) {
+  return std::any_of(scope.begin(), scope.end(), [&](const HostPattern& other) {
+    return other.host == host && shares_port(pattern, other);
+  });
+}
+
+// What people think of as a whole site: "example.com", "example.co.uk"; not "api.example.com".
+bool is_site(const HostPattern& pattern) {
+  if (pattern.kind != HostPattern::Kind::kName || is_internal(pattern)) return false;
+  const auto dots = std::count(pattern.host.begin(), pattern.host.end(), '.');
+  if (dots != 2) return dots == 1;
+  const std::size_t last = pattern.host.rfind('.');
+  const std::size_t second = pattern.host.rfind('.', last - 1);
+  return pattern.host.size() - last - 1 == 2 && last - second - 1 <= 3;
+}
+
+}  // namespace
+
 std::vector<std::string> host_hints(const std::vector<HostPattern>& scope) {
   std::vector<std::string> hints;
   for (const HostPattern& pattern : scope) {
     if (pattern.kind != HostPattern::Kind::kNamesBelow) continue;
     const std::string name = pattern.host.substr(2);
-    const bool also = std::any_of(scope.begin(), scope.end(),
-                                  [&](const HostPattern& other) { return other.host == name; });
-    if (!also) {
-      hints.push_back("\"" + pattern.host + "\" does not match " + name + " itself; add \"" + name +
-                      "\" if it is needed");
-    }
+    if (names_also(scope, pattern, name)) continue;
+    hints.push_back("\"" + pattern.host + "\" does not match " + name + " itself; add \"" + name +
+                    "\" if it is needed");
   }
   return hints;
+}
+
+std::vector<std::string> host_notes(const std::vector<HostPattern>& scope) {
+  std::vector<std::string> notes;
+  for (const HostPattern& pattern : scope) {
+    const std::string below = "*." + pattern.host;
+    if (!is_site(pattern) || names_also(scope, pattern, below)) continue;
+    notes.push_back("\"" + pattern.host + "\" does not match names below it, such as www." +
+                    pattern.host + "; add \"" + below + "\" if they are needed");
+  }
+  return notes;
 }
 
 }  // namespace sharkcage

@@ -6,6 +6,8 @@
 //   IPv6            "2001:db8::1", "[2001:db8::1]:8080"
 //   network         "100.64.0.0/10", "100.64.0.0/10:22", "2001:db8::/32", "[2001:db8::/32]:22"
 //
+// A name may be international ("bücher.example"); its normal form is the ASCII one.
+//
 // Parsing only: which address a name resolves to, and whether it may be dialled, the egress judges.
 #pragma once
 
@@ -36,8 +38,8 @@ struct HostPattern {
 // The ports that a pattern without one stands for.
 inline constexpr unsigned kDefaultPorts[] = {80, 443};
 
-// Throws UserError naming `field`: not a pattern, a name that is not ASCII (its xn-- form is asked
-// for), a number that only some resolvers take for an address (decimal, octal, hexadecimal, short),
+// Throws UserError naming `field`: not a pattern, an international name without an ASCII form, a
+// number that only some resolvers take for an address (decimal, octal, hexadecimal, short),
 // a zone, a network with host bits set, a port out of range.
 HostPattern parse_host(std::string_view text, const std::string& field);
 
@@ -53,5 +55,8 @@ std::vector<HostRule> host_rules(const HostPattern& pattern, bool internal);
 // Remarks on a whole scope that is valid but may not be what was meant, e.g. that "*.example.com"
 // does not match example.com where only the first is there.
 std::vector<std::string> host_hints(const std::vector<HostPattern>& scope);
+
+// Remarks on what is usual and rarely a mistake: "example.com" without "*.example.com".
+std::vector<std::string> host_notes(const std::vector<HostPattern>& scope);
 
 }  // namespace sharkcage

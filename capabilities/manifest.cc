@@ -71,8 +71,10 @@ const Json& member(const Json& value, const char* key, const std::string& place)
 const Json& list_of(const Json& value, const std::string& place, std::size_t min) {
   if (!value.is_array()) throw UserError(place + ": expected a list");
   if (value.size() < min) {
+    // Without a scope system.exec would be any program.
     throw UserError(place + ": the list is empty",
-                    "Leave the key out if there is nothing to list.");
+                    place.ends_with("scope") ? "List what is needed, or leave the capability out."
+                                             : "Leave the key out if there is nothing to list.");
   }
   if (value.size() > kMaxItems) {
     throw UserError(place + ": more than " + std::to_string(kMaxItems) + " entries");
@@ -213,11 +215,20 @@ std::string read_main(const Json& value, const std::string& place) {
   return path;
 }
 
+std::vector<std::string> read_deny_hosts(const Json& value, const std::string& place) {
+  std::vector<std::string> patterns;
+  for (std::size_t i = 0; i < list_of(value, place, 1).size(); ++i) {
+    const std::string item = place + "[" + std::to_string(i) + "]";
+    patterns.push_back(parse_host(text_of(value[i], item, 1, kMaxScopeWord), item).text());
+  }
+  return patterns;
+}
+
 Manifest read_manifest(Json json, const std::string& at, const Catalogue& catalogue) {
   Manifest manifest;
   check_keys(json, at + "the manifest",
              {"name", "version", "description", "capabilities", "tools", "runtime", "main",
-              "limits", "$schema"});
+              "deny_hosts", "limits", "$schema"});
   if (const auto schema = json.find("$schema"); schema != json.end()) {
     text_of(*schema, at + "$schema", 0, 256);
   }
@@ -243,6 +254,9 @@ Manifest read_manifest(Json json, const std::string& at, const Catalogue& catalo
   if (!manifest.tools.empty() && manifest.main.empty()) {
     throw UserError(at + "main: missing, though the skill declares tools",
                     "Name the program in the skill that carries them out.");
+  }
+  if (const auto hosts = json.find("deny_hosts"); hosts != json.end()) {
+    manifest.deny_hosts = read_deny_hosts(*hosts, at + "deny_hosts");
   }
   if (const auto limits = json.find("limits"); limits != json.end()) {
     limits_from_json(*limits, {}, at + "limits");
@@ -290,6 +304,7 @@ Manifest recorded_manifest(const Json& json) {
     }
     manifest.runtime = json.value("runtime", "");
     manifest.main = json.value("main", "");
+    manifest.deny_hosts = json.value("deny_hosts", std::vector<std::string>{});
     manifest.limits = json.value("limits", Json());
     return manifest;
   } catch (const Json::exception& error) {
@@ -326,17 +341,30 @@ Limits Manifest::limits_within(const Limits& configured) const {
   return limits_from_json(limits, configured, "limits").lowered_by(configured);
 }
 
-std::vector<std::string> manifest_hints(const Manifest& manifest, const Catalogue& catalogue) {
-  std::vector<std::string> hints;
+namespace {
+
+std::vector<std::string> remarks(const Manifest& manifest, const Catalogue& catalogue, bool notes) {
+  std::vector<std::string> remarks;
   const std::size_t count = manifest.capabilities.size();
   for (std::size_t i = 0; i < count; ++i) {
     const CapabilityRequest& request = manifest.capabilities[i];
     const std::string place = "capabilities[" + std::to_string(i) + "].scope";
-    for (const std::string& hint : scope_hints(request.scope, catalogue.find(request.capability))) {
-      hints.push_back(place + ": " + hint);
+    const CatalogueEntry* entry = catalogue.find(request.capability);
+    for (const std::string& remark : scope_hints(request.scope, entry, notes)) {
+      remarks.push_back(place + ": " + remark);
     }
   }
-  return hints;
+  return remarks;
+}
+
+}  // namespace
+
+std::vector<std::string> manifest_hints(const Manifest& manifest, const Catalogue& catalogue) {
+  return remarks(manifest, catalogue, false);
+}
+
+std::vector<std::string> manifest_notes(const Manifest& manifest, const Catalogue& catalogue) {
+  return remarks(manifest, catalogue, true);
 }
 
 }  // namespace sharkcage

@@ -46,6 +46,8 @@ struct Manifest {
   std::string runtime;  // "node", "python3", "sh" or empty
   std::string main;     // relative path in the skill, or empty
   Json limits;          // as written, or null
+  std::vector<std::string>
+      deny_hosts;  // patterns that the skill never reaches, whatever it is granted
 
   Json json;           // the whole document
   std::string digest;  // SHA-256 of its canonical form
@@ -67,6 +69,8 @@ Manifest recorded_manifest(const Json& json);
 
 // Remarks on a valid manifest for whoever writes it, e.g. "*.example.com" without example.com.
 std::vector<std::string> manifest_hints(const Manifest& manifest, const Catalogue& catalogue);
+// The same that `sc verify --strict` accepts: "example.com" without "*.example.com".
+std::vector<std::string> manifest_notes(const Manifest& manifest, const Catalogue& catalogue);
 
 // Names of a manifest in a skill's directory, in the order in which they are looked for.
 inline constexpr std::string_view kManifestFiles[] = {"sharkcage.json", "plugin.json"};

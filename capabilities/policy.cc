@@ -5,7 +5,9 @@
 namespace sharkcage {
 namespace {
 
-const char* name_of(Access access) { return access == Access::kReadWrite ? "rw" : "ro"; }
+const char* name_of(Access access) {
+  return access == Access::kReadWrite ? "rw" : "ro";
+}
 
 Access access_from(const Json& value) {
   if (value == "rw") return Access::kReadWrite;
@@ -41,6 +43,7 @@ Json Policy::to_json() const {
           {"exec", {{"any", exec.any}, {"programs", exec.programs}}},
           {"hosts", std::move(host_list)},
           {"deny_hosts", deny_hosts},
+          {"network", {{"any", network_rule.any}, {"programs", network_rule.programs}}},
           {"environment", environment},
           {"hidden", hidden},
           {"limits", limits.to_json()}};
@@ -70,6 +73,8 @@ Policy policy_from_json(const Json& value) {
                               rule.at("internal").get<bool>()});
     }
     value.at("deny_hosts").get_to(policy.deny_hosts);
+    value.at("network").at("any").get_to(policy.network_rule.any);
+    value.at("network").at("programs").get_to(policy.network_rule.programs);
     value.at("environment").get_to(policy.environment);
     value.at("hidden").get_to(policy.hidden);
     policy.limits = limits_from_json(value.at("limits"), {}, "policy: limits");

@@ -1,7 +1,8 @@
 // The policy: what the kernel and the egress enforce for one call. Derived once, then immutable.
 //
-// It is plain data with one canonical form, so that the same input gives the same bytes and the same
-// digest, and so that the small static launcher can read it without the rest of `capabilities`.
+// It is plain data with one canonical form, so that the same input gives the same bytes and the
+// same digest, and so that the small static launcher can read it without the rest of
+// `capabilities`.
 #pragma once
 
 #include <string>
@@ -32,8 +33,8 @@ struct SkillMount {
 };
 
 // Which programs may be executed. `any`: whatever the sandbox shows. Otherwise exactly the resolved
-// `programs`, the shell, and files of the policy's own skill; nothing else is executable or readable,
-// and writable mounts are noexec.
+// `programs`, the shell, and files of the policy's own skill; nothing else is executable or
+// readable, and writable mounts are noexec.
 struct ExecRule {
   bool any = false;
   std::vector<std::string> programs;  // absolute real paths of files, sorted
@@ -48,18 +49,27 @@ struct HostRule {
   bool operator==(const HostRule&) const = default;
 };
 
+// Which programs may connect to anything outside. `any`: all; else the processes that execute one
+// of these files.
+struct NetworkRule {
+  bool any = true;
+  std::vector<std::string> programs;  // absolute real paths that no command can write, sorted
+  bool operator==(const NetworkRule&) const = default;
+};
+
 struct Policy {
-  std::string skill;                  // "agent" for the baseline
-  std::string workspace;              // empty: none
+  std::string skill;      // "agent" for the baseline
+  std::string workspace;  // empty: none
   Access workspace_access = Access::kReadWrite;
-  std::string home;                   // where the private home appears
-  std::vector<FileGrant> files;       // beside the workspace; sorted by path
-  std::vector<SkillMount> skills;     // sorted by skill
+  std::string home;                // where the private home appears
+  std::vector<FileGrant> files;    // beside the workspace; sorted by path
+  std::vector<SkillMount> skills;  // sorted by skill
   ExecRule exec;
-  std::vector<HostRule> hosts;        // empty: no network at all; sorted
+  std::vector<HostRule> hosts;          // empty: no network at all; sorted
   std::vector<std::string> deny_hosts;  // patterns that win over `hosts`
+  NetworkRule network_rule;
   std::vector<std::string> environment;  // names of approved variables, sorted
-  std::vector<std::string> hidden;    // protected paths that nothing above may reveal, sorted
+  std::vector<std::string> hidden;       // protected paths that nothing above may reveal, sorted
   Limits limits;
 
   bool network() const { return !hosts.empty(); }

@@ -4,6 +4,8 @@
 
 namespace sharkcage {
 
-std::string Policy::digest() const { return sha256_hex(canonical_json(to_json())); }
+std::string Policy::digest() const {
+  return sha256_hex(canonical_json(to_json()));
+}
 
 }  // namespace sharkcage

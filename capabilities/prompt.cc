@@ -100,11 +100,11 @@ std::string cut_lines(const std::vector<std::string>& lines, const std::string& 
 
 // From the most to the least that can be said in `kMaxText` bytes.
 std::string description_of(const std::vector<CapabilityRequest>& sorted, const std::string& name,
-                           const std::string& limits, const Catalogue& catalogue) {
-  const std::string held = limits.empty() ? "" : "Held to " + limits;
+                           const std::vector<std::string>& held, const Catalogue& catalogue) {
   if (sorted.empty()) {
+    const std::string all = join_lines(held);
     return "It runs its own files and uses the workspace, nothing else." +
-           (held.empty() ? "" : "\n" + held);
+           (all.empty() ? "" : "\n" + all);
   }
   std::vector<std::string> full;
   std::vector<std::string> plain;
@@ -116,9 +116,7 @@ std::string description_of(const std::vector<CapabilityRequest>& sorted, const s
     full.push_back(plain.back());
     if (!request.reason.empty()) full.back() += " – it says: " + printable(request.reason);
   }
-  if (!held.empty()) {
-    for (auto* lines : {&full, &plain, &brief}) lines->push_back(held);
-  }
+  for (auto* lines : {&full, &plain, &brief}) lines->insert(lines->end(), held.begin(), held.end());
   for (const auto* lines : {&full, &plain}) {
     const std::string text = join_lines(*lines);
     if (text.size() <= kMaxText) return text;
@@ -152,8 +150,13 @@ Prompt approval_prompt(const Manifest& manifest, const std::vector<CapabilityReq
                         : count + (asked.size() == 1 ? " permission" : " permissions");
   Prompt prompt;
   prompt.title = "Skill " + clipped(manifest.name, kMaxTitle - 6 - rest.size()) + rest;
-  prompt.description = description_of(sorted, manifest.name,
-                                      limits_in_words(manifest.limits, configured), catalogue);
+  std::vector<std::string> held;
+  const std::string limits = limits_in_words(manifest.limits, configured);
+  if (!limits.empty()) held.push_back("Held to " + limits);
+  if (!manifest.deny_hosts.empty()) {
+    held.push_back("Never reaches " + words_of(manifest.deny_hosts, kShortScope));
+  }
+  prompt.description = description_of(sorted, manifest.name, held, catalogue);
   prompt.severity = severity_of(risk_of(asked, catalogue));
   return prompt;
 }

@@ -159,11 +159,11 @@ std::string scope_example(const CatalogueEntry& entry) {
 }
 
 std::vector<std::string> scope_hints(const std::vector<std::string>& scope,
-                                     const CatalogueEntry* entry) {
+                                     const CatalogueEntry* entry, bool notes) {
   if (entry == nullptr || entry->scope != ScopeKind::kHosts) return {};
   std::vector<HostPattern> patterns;
   for (const std::string& word : scope) patterns.push_back(parse_host(word, entry->name));
-  return host_hints(patterns);
+  return notes ? host_notes(patterns) : host_hints(patterns);
 }
 
 }  // namespace sharkcage

@@ -19,8 +19,8 @@ std::string normal_scope_word(const std::string& word, const CatalogueEntry& ent
 // "a list of hosts such as [\"example.com:443\"]", for an error.
 std::string scope_example(const CatalogueEntry& entry);
 
-// Remarks on a valid scope; `entry` may be null.
+// Remarks on a valid scope, or with `notes` those on what is usual (hosts.h); `entry` may be null.
 std::vector<std::string> scope_hints(const std::vector<std::string>& scope,
-                                     const CatalogueEntry* entry);
+                                     const CatalogueEntry* entry, bool notes);
 
 }  // namespace sharkcage

@@ -85,7 +85,7 @@ std::string question(const Json& skill, const Json& chosen, bool colours) {
   const std::size_t left_out = skill.at("capabilities").size() - chosen.size();
   if (left_out > 0)
     text += "  " + std::to_string(left_out) + " more that it asks for: not granted.\n";
-  return text + limits_line(skill) + '\n';
+  return text + limits_line(skill) + never_line(skill) + '\n';
 }
 
 bool confirmed() {
@@ -106,7 +106,8 @@ int approve(const Invocation& invocation, const Options& options) {
   const bool can_ask =
       ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1 && !invocation.json;
   rpc::Client client = connect();
-  const Json skill = client.call("skill.show", {{"name", options.name}}).at("skill");
+  const Json shown = client.call("skill.show", {{"name", options.name}});
+  const Json& skill = shown.at("skill");
   const Json chosen = chosen_capabilities(skill, options.only);
   if (!options.yes && !can_ask) {
     throw UserError("Nobody can be asked here: stdin or stdout is not a terminal",
@@ -114,7 +115,7 @@ int approve(const Invocation& invocation, const Options& options) {
                         options.name + " --yes");
   }
   const bool colours = colours_on(STDOUT_FILENO);
-  if (!invocation.json) print(question(skill, chosen, colours));
+  if (!invocation.json) print(question(skill, chosen, colours) + hint_lines(shown));
   if (!options.yes && !confirmed()) {
     print("Nothing was approved.\n");
     return kFailed;

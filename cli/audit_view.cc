@@ -128,13 +128,32 @@ std::string describe_connection(const audit::Record& record) {
   const std::string host = text_of(payload, "host");
   const std::int64_t port = number_of(payload, "port");
   std::string target = host.empty() ? "something that was no address" : host;
+  if (target.find(':') != std::string::npos) target = '[' + target + ']';
   if (port > 0) target += ':' + std::to_string(port);
-  if (record.decision == "block")
-    return subject(record) + " tried to reach " + target + because(record);
-  if (text_of(payload, "phase") == "open") return subject(record) + " connects to " + target;
+  const bool blocked = record.decision == "block";
+  const std::int64_t count = number_of(payload, "count");
+  // As of other refusals: which program, and how often.
+  std::string often = text_of(payload, "program");
+  if (count > 1) often += (often.empty() ? "" : ", ") + std::to_string(count) + " times";
+  if (!often.empty()) often = " (" + often + ")";
+  // Those beyond the kinds that are told apart, and those of an egress that died.
+  if (blocked && host.empty() && count > 1) {
+    return subject(record) + " made " + std::to_string(count) + " attempts" + because(record);
+  }
+  if (text_of(payload, "protocol") == "dns") {
+    return subject(record) + (blocked ? " tried to look up " : " looked up ") + target +
+           because(record) + often;
+  }
+  if (blocked) return subject(record) + " tried to reach " + target + because(record) + often;
+  if (text_of(payload, "phase") == "open")
+    return subject(record) + " connects to " + target + often;
   const bool carried = number_of(payload, "bytes_up") > 0 || number_of(payload, "bytes_down") > 0;
-  if (!carried && !record.reason.empty())
-    return subject(record) + " did not reach " + target + because(record);
+  if (!carried && !record.reason.empty()) {
+    const std::string address = text_of(payload, "address");
+    // A name has several, of which each is tried.
+    const std::string at = address.empty() || address == host ? "" : " at " + address;
+    return subject(record) + " did not reach " + target + at + because(record) + often;
+  }
   std::string text = subject(record) + " reached " + target;
   if (payload.contains("bytes_up")) {
     text += ", " + human_size(static_cast<std::uint64_t>(number_of(payload, "bytes_up"))) +

@@ -221,6 +221,7 @@ int status_of(const char* line) {
   if (!skip(line, R"(","exit":)") || !skip_number(line, status)) return -1;
   skip(line, R"(,"not_found":true)");
   if (skip(line, R"(,"refused":)") && !skip_number(line, refused)) return -1;
+  if (skip(line, R"(,"refused_records":)") && !skip_number(line, refused)) return -1;
   return strcmp(line, "}}") == 0 ? status : -1;
 }
 

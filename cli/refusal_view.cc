@@ -32,7 +32,7 @@ constexpr std::array<Words, 12> kWords{{
     {"rename", "rename", "path", " to "},
     {"link", "link", "path", " as "},
     {"execute", "run", "path", ""},
-    {"connect", "connect to", "address", ""},
+    {"connect", "connect to", "address", " by "},
     {"bind", "listen on", "address", ""},
 }};
 
@@ -107,6 +107,8 @@ std::string action_of(const Json& refusal, const std::string& home) {
   std::string text = std::string(words->verb) + ' ' + object;
   const std::string to = words->second.empty() ? std::string() : named(refusal, "to", home);
   if (!to.empty()) text += std::string(words->second) + to;
+  // With its file only where the program is what is wrong, whatever it connects to.
+  if (!to.empty() && words->operation == "connect") text += ", which may not use the network";
   return text;
 }
 

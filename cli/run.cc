@@ -155,11 +155,11 @@ void print_result(const Result& result, Stdio& stdio, std::chrono::milliseconds 
 }
 
 // For a person only: on any other stderr stands what the command wrote, and nothing else.
-void point_to_refusals(std::uint64_t refused) {
+void point_to_refusals(std::uint64_t refused, std::uint64_t records) {
   if (refused == 0 || ::isatty(STDERR_FILENO) != 1) return;
   const std::string what =
       refused == 1 ? "1 access was refused" : std::to_string(refused) + " accesses were refused";
-  print_error(what + ". See: sc audit --blocked --tail 1");
+  print_error(what + ". See: sc audit --blocked --tail " + std::to_string(records));
 }
 
 // For the same. The sandbox says no more than that it has no such program.
@@ -212,7 +212,7 @@ int run(const Invocation& invocation, const Options& options) {
   if (!ending.message.empty()) print_error(ending.message);
   point_to_repository(ending, options);
   point_to_program(ending, invocation.command.front(), options.skill);
-  point_to_refusals(ending.refused);
+  point_to_refusals(ending.refused, ending.refused_records);
   return ending.status;
 }
 

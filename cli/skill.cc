@@ -34,11 +34,9 @@ int add(const Invocation& invocation, const std::string& directory) {
   } else {
     text += capability_table(skill.at("capabilities"), false, colours, 2);
   }
-  text += limits_line(skill);
+  text += limits_line(skill) + never_line(skill);
   if (changed == "none") text += "Nothing has changed since it was added.\n";
-  for (const Json& hint : answer.value("hints", Json::array())) {
-    if (hint.is_string()) text += "Note: " + printable(hint.get<std::string>()) + '\n';
-  }
+  text += hint_lines(answer);
   const std::string next = state_hint(skill);
   if (!next.empty()) text += next + '\n';
   print(text);
@@ -89,7 +87,7 @@ int show(const Invocation& invocation, const std::string& name) {
   } else {
     text += capability_table(skill.at("capabilities"), true, colours, 2);
   }
-  text += limits_line(skill);
+  text += limits_line(skill) + never_line(skill);
   const std::string next = state_hint(skill);
   if (!next.empty()) text += '\n' + next + '\n';
   print(text);

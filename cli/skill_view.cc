@@ -67,6 +67,19 @@ std::string limits_line(const Json& skill) {
   return limits.empty() ? "" : "  Held to " + printable(limits) + ".\n";
 }
 
+std::string never_line(const Json& skill) {
+  const std::string hosts = text_of(skill, "deny_hosts");
+  return hosts.empty() ? "" : "  Never reaches " + printable(hosts) + ".\n";
+}
+
+std::string hint_lines(const Json& answer) {
+  std::string text;
+  for (const Json& hint : answer.value("hints", Json::array())) {
+    if (hint.is_string()) text += "Note: " + printable(hint.get<std::string>()) + '\n';
+  }
+  return text;
+}
+
 std::string state_hint(const Json& skill) {
   const std::string state = text_of(skill, "state");
   const std::string approve = "sc approve " + printable(text_of(skill, "name"));

@@ -18,6 +18,10 @@ std::string skill_heading(const Json& skill, bool colours);
 // "Held to 512 MiB of memory, 1 processor." with indentation and a line's end, or nothing where the
 // manifest names no limits.
 std::string limits_line(const Json& skill);
+// A line for each of the answer's "hints".
+std::string hint_lines(const Json& answer);
+// "  Never reaches …", or nothing.
+std::string never_line(const Json& skill);
 
 // A sentence on what the state means and what to do about it. Empty for an approved skill.
 std::string state_hint(const Json& skill);

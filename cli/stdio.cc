@@ -107,6 +107,7 @@ Ending ending_of_exit(const Json& params) {
   ending.reason = params.value("reason", std::string());
   ending.message = params.value("message", std::string());
   ending.refused = params.value("refused", std::uint64_t{0});
+  ending.refused_records = params.value("refused_records", std::uint64_t{1});
   ending.not_found = params.value("not_found", false);
   if (ending.reason == "wall") {
     ending.status = kTimeLimit;

@@ -94,6 +94,7 @@ int verify(const Invocation& invocation, const std::string& directory, bool stri
   }
   const std::vector<std::string> errors =
       never_granted(manifest.capabilities, known, ground_of(config));
+  const std::vector<std::string> notes = manifest_notes(manifest, known);
   const bool passed = errors.empty() && (!strict || hints.empty());
   const Json capabilities = capabilities_json(manifest, known);
   if (invocation.json) {
@@ -104,7 +105,8 @@ int verify(const Invocation& invocation, const std::string& directory, bool stri
                 {"content_digest", content},
                 {"capabilities", capabilities},
                 {"errors", errors},
-                {"hints", hints}});
+                {"hints", hints},
+                {"notes", notes}});
     return passed ? kDone : kFailed;
   }
   const bool colours = colours_on(STDOUT_FILENO);
@@ -114,6 +116,8 @@ int verify(const Invocation& invocation, const std::string& directory, bool stri
                                    colours);
   text += capabilities.empty() ? "  It asks for nothing beyond the workspace.\n"
                                : capability_table(capabilities, false, colours, 2);
+  text += never_line(manifest.json);
+  for (const std::string& note : notes) text += "Note: " + printable(note) + '\n';
   text += verdict_in_words(errors, hints, strict, colours);
   print(text + " Content " + short_digest(content) + ".\n");
   return passed ? kDone : kFailed;

@@ -4,6 +4,9 @@ add_compile_options(-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
 # GCC 12 reports false positives of these inside the standard library's headers at -O2.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(-Wno-restrict -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow)
+else()
+  # Clang's -Wconversion has it in it, GCC's for C++ has not.
+  add_compile_options(-Wno-sign-conversion)
 endif()
 
 if(SHARKCAGE_SANITIZE)

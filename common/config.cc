@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -93,6 +94,94 @@ GitIdentitySource git_identity_from_json(const Json& value, const std::string& f
   return source;
 }
 
+// True when the key was one of a reach.
+bool read_reach(NetworkReach& reach, const std::string& key, const Json& value,
+                const std::string& place) {
+  if (key != "tools" && key != "programs") return false;
+  auto& list = key == "tools" ? reach.tools : reach.programs;
+  list = strings(value, place);
+  for (const std::string& word : *list) {
+    if (word.empty()) throw UserError(place + ": an empty name");
+  }
+  return true;
+}
+
+NetworkConfig network_from_json(const Json& value, const std::string& field) {
+  if (!value.is_object()) throw UserError(field + ": expected an object");
+  NetworkConfig network;
+  for (const auto& [key, member] : value.items()) {
+    const std::string place = field + "." + key;
+    if (read_reach(network, key, member, place)) continue;
+    if (key != "skills") {
+      throw UserError(field + ": unknown key \"" + printable(key) + "\"",
+                      "Known: tools, programs, skills.");
+    }
+    if (!member.is_object()) throw UserError(place + ": expected an object of skills");
+    for (const auto& [name, entry] : member.items()) {
+      const std::string skill_place = place + "." + printable(name);
+      if (!entry.is_object()) throw UserError(skill_place + ": expected an object");
+      SkillNetwork& skill = network.skills[name];
+      for (const auto& [word, list] : entry.items()) {
+        if (read_reach(skill, word, list, skill_place + "." + word)) continue;
+        if (word != "deny_hosts") {
+          throw UserError(skill_place + ": unknown key \"" + printable(word) + "\"",
+                          "Known: tools, programs, deny_hosts.");
+        }
+        skill.deny_hosts = strings(list, skill_place + ".deny_hosts");
+      }
+    }
+  }
+  return network;
+}
+
+// Part of a file's name.
+bool is_client_name(const std::string& name) {
+  return !name.empty() && name.size() <= 32 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
+EgressClientConfig egress_client_from_json(const Json& value, const std::string& field) {
+  if (!value.is_object()) throw UserError(field + ": expected an object with port and skill");
+  EgressClientConfig client;
+  for (const auto& [key, member] : value.items()) {
+    const std::string place = field + "." + key;
+    if (key == "port") {
+      if (!is_natural(member) || member == 0 || member > 65535) {
+        throw UserError(place + ": expected a port, 1 to 65535");
+      }
+      client.port = member.get<std::uint16_t>();
+    } else if (key == "skill" || key == "user") {
+      const std::string text = member.is_string() ? member.get<std::string>() : "";
+      if (text.empty()) throw UserError(place + ": expected a name");
+      (key == "skill" ? client.skill : client.user) = text;
+    } else {
+      throw UserError(field + ": unknown key \"" + printable(key) + "\"",
+                      "Known: port, skill, user.");
+    }
+  }
+  if (client.port == 0) throw UserError(field + ".port: missing");
+  if (client.skill.empty()) {
+    throw UserError(field + ".skill: missing",
+                    "Name the skill whose approval holds for it; \"agent\" has the services.");
+  }
+  return client;
+}
+
+std::map<std::string, EgressClientConfig> egress_clients_from_json(const Json& value,
+                                                                   const std::string& field) {
+  if (!value.is_object()) throw UserError(field + ": expected an object of clients");
+  std::map<std::string, EgressClientConfig> clients;
+  for (const auto& [name, entry] : value.items()) {
+    const std::string place = field + "." + printable(name);
+    if (!is_client_name(name)) {
+      throw UserError(place + ": not a name", "Use 1 to 32 of a-z, 0-9 and hyphens.");
+    }
+    clients[name] = egress_client_from_json(entry, place);
+  }
+  return clients;
+}
+
 Peers peers_from_json(const Json& value, const std::string& field) {
   if (!value.is_object()) throw UserError(field + ": expected an object with users and groups");
   Peers peers;
@@ -132,6 +221,10 @@ Config config_from_json(const Json& value, const std::string& source) {
       }
     } else if (key == "deny_hosts") {
       config.deny_hosts = strings(member, place);
+    } else if (key == "network") {
+      config.network = network_from_json(member, place);
+    } else if (key == "egress_clients") {
+      config.egress_clients = egress_clients_from_json(member, place);
     } else if (key == "protected_paths") {
       config.protected_paths = strings(member, place);
       for (const auto& path : config.protected_paths) {
@@ -152,12 +245,58 @@ Config config_from_json(const Json& value, const std::string& source) {
       config.git_identity = git_identity_from_json(member, place);
     } else {
       throw UserError(source + ": unknown key \"" + printable(key) + "\"",
-                      "Known: operators, hosts, services, deny_hosts, protected_paths, "
+                      "Known: operators, hosts, services, deny_hosts, network, egress_clients, "
+                      "protected_paths, "
                       "allow_unsandboxed, capabilities, limits, warm, "
                       "git_identity.");
     }
   }
   return config;
+}
+
+bool NetworkReach::allows_tool(const std::string& tool) const {
+  return !tools || std::find(tools->begin(), tools->end(), tool) != tools->end();
+}
+
+Json NetworkReach::to_json() const {
+  Json out = Json::object();
+  if (tools) out["tools"] = *tools;
+  if (programs) out["programs"] = *programs;
+  return out;
+}
+
+Json SkillNetwork::to_json() const {
+  Json out = NetworkReach::to_json();
+  out["deny_hosts"] = deny_hosts;
+  return out;
+}
+
+Json NetworkConfig::to_json() const {
+  Json out = NetworkReach::to_json();
+  out["skills"] = Json::object();
+  for (const auto& [name, skill] : skills) out["skills"][name] = skill.to_json();
+  return out;
+}
+
+NetworkReach NetworkConfig::reach_of(const std::string& skill) const {
+  NetworkReach reach = *this;
+  const auto own = skills.find(skill);
+  if (own == skills.end()) return reach;
+  if (own->second.tools) reach.tools = own->second.tools;
+  if (own->second.programs) reach.programs = own->second.programs;
+  return reach;
+}
+
+const std::vector<std::string>& NetworkConfig::denied_to(const std::string& skill) const {
+  static const std::vector<std::string> none;
+  const auto own = skills.find(skill);
+  return own == skills.end() ? none : own->second.deny_hosts;
+}
+
+Json EgressClientConfig::to_json() const {
+  Json out = {{"port", port}, {"skill", skill}};
+  if (!user.empty()) out["user"] = user;
+  return out;
 }
 
 Json WarmLimits::to_json() const {
@@ -175,10 +314,14 @@ Json GitIdentitySource::to_json() const {
 
 Json Config::to_json() const {
   const auto peers = [](const Peers& p) { return Json{{"users", p.users}, {"groups", p.groups}}; };
+  Json clients = Json::object();
+  for (const auto& [name, client] : egress_clients) clients[name] = client.to_json();
   return {{"operators", peers(operators)},
           {"hosts", peers(hosts)},
           {"services", services},
           {"deny_hosts", deny_hosts},
+          {"network", network.to_json()},
+          {"egress_clients", std::move(clients)},
           {"protected_paths", protected_paths},
           {"allow_unsandboxed", allow_unsandboxed},
           {"capabilities", capabilities},

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +31,39 @@ struct GitIdentitySource {
   Json to_json() const;
 };
 
+// Which tools and programs get the network that a skill has.
+struct NetworkReach {
+  std::optional<std::vector<std::string>> tools;     // names; nothing: all
+  std::optional<std::vector<std::string>> programs;  // names or absolute paths; nothing: all
+
+  bool allows_tool(const std::string& tool) const;
+  Json to_json() const;
+};
+
+struct SkillNetwork : NetworkReach {
+  std::vector<std::string> deny_hosts;  // in addition to those that nobody reaches
+
+  Json to_json() const;
+};
+
+struct NetworkConfig : NetworkReach {
+  std::map<std::string, SkillNetwork> skills;  // "agent" for the baseline
+
+  // A skill's own tools and programs stand in place of those of all.
+  NetworkReach reach_of(const std::string& skill) const;
+  const std::vector<std::string>& denied_to(const std::string& skill) const;
+  Json to_json() const;
+};
+
+// A program outside of every sandbox that may use the egress, by a port of its own.
+struct EgressClientConfig {
+  std::uint16_t port = 0;  // of 127.0.0.1
+  std::string skill;       // whose approval holds for it; "agent": the services
+  std::string user;        // who may read its token; empty: the supervisor's own
+
+  Json to_json() const;
+};
+
 struct Peers {
   std::vector<std::string> users;
   std::vector<std::string> groups;
@@ -39,7 +74,9 @@ struct Config {
   Peers hosts;      // who may ask for calls (a system install)
   // Destinations that every session has, added by `sc config add-service NAME HOST[:PORT]`.
   std::map<std::string, std::string> services;
-  std::vector<std::string> deny_hosts;         // never reachable, whatever was approved
+  std::vector<std::string> deny_hosts;  // never reachable, whatever was approved
+  NetworkConfig network;
+  std::map<std::string, EgressClientConfig> egress_clients;
   std::vector<std::string> protected_paths;    // in addition to the built-in ones
   std::vector<std::string> allow_unsandboxed;  // tools that may run where the host made no sandbox
   std::map<std::string, Json> capabilities;    // own entries of the catalogue

@@ -3,7 +3,7 @@
 
 # What the build needs, as Debian and Ubuntu name it.
 build_packages='g++ cmake ninja-build pkg-config libseccomp-dev nlohmann-json3-dev libssl-dev
-  libsqlite3-dev libsqlitecpp-dev libspdlog-dev libasio-dev libcli11-dev musl-tools'
+  libsqlite3-dev libsqlitecpp-dev libspdlog-dev libasio-dev libcli11-dev libidn2-dev musl-tools'
 programs='sc sharkcaged sc-exec sc-attend sharkcage-launcher sharkcage-egress'
 
 say() { printf '%s\n' "$*"; }

@@ -4,6 +4,10 @@
 test_packages="$build_packages libgtest-dev libgmock-dev curl python3"
 # Programs that must work in a sandbox (fzf because it is written in Go).
 test_packages="$test_packages git make sqlite3 jq ripgrep tmux fzf rsync xz-utils zip unzip patch file procps"
+# And those that reach the network there without knowing a proxy.
+test_packages="$test_packages wget busybox openssl openssh-client postgresql-client default-jdk-headless"
+# libFuzzer.
+test_packages="$test_packages clang libclang-rt-dev"
 # A test that takes longer hangs.
 test_timeout=300
 
@@ -56,9 +60,12 @@ keep_failures() {
   tail -n 30 "$2"
 }
 
+# run_ctest PRESET [OPTION…]
 run_ctest() {
-  ctest --test-dir "build/$1" --output-on-failure --no-tests=error --timeout "$test_timeout" \
-    -j "$(nproc)" --progress
+  preset=$1
+  shift
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error --timeout "$test_timeout" \
+    -j "$(nproc)" --progress "$@"
 }
 
 run_all_tests() {
@@ -87,6 +94,14 @@ run_all_tests() {
   build asan ON
   suite "Unit and integration tests with the sanitizers" run_ctest asan
 
+  headline "Build of the parsers with libFuzzer"
+  if has_libfuzzer; then
+    build fuzz ON fuzzers
+    suite "Fuzzing, some seconds a target" run_ctest fuzz -R '^Fuzz\.'
+  else
+    say "-> skipped: there is no clang++ with libFuzzer (Debian: clang, libclang-rt-dev)"
+  fi
+
   install_test_packages_of_npm
   suite "Plugin" run_plugin_tests
   suite "End to end, with the real OpenClaw" tests/e2e/run
@@ -95,6 +110,11 @@ run_all_tests() {
   say ""
   say "$passed passed, $failed failed"
   [ "$failed" = 0 ]
+}
+
+has_libfuzzer() {
+  echo 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }' |
+    clang++ -x c++ -fsanitize=fuzzer,address,undefined -o "$logs/fuzzer" - >"$logs/clang" 2>&1
 }
 
 # As root for both kinds of install.

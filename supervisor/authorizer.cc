@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "capabilities/derive.h"
+#include "capabilities/destinations.h"
 #include "capabilities/hosts.h"
 #include "capabilities/prompt.h"
 #include "common/errors.h"
@@ -18,7 +20,7 @@ namespace {
 constexpr const char* kCliSession = "cli";
 
 bool is_directory(const std::string& path) {
-  struct stat status{};
+  struct stat status {};
   return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
@@ -42,15 +44,18 @@ std::string expand_home(const std::string& path, const std::string& home) {
 
 const char* name_of(VerdictKind kind) {
   switch (kind) {
-    case VerdictKind::kAllow: return "allow";
-    case VerdictKind::kBlock: return "block";
-    case VerdictKind::kAsk: return "ask";
+    case VerdictKind::kAllow:
+      return "allow";
+    case VerdictKind::kBlock:
+      return "block";
+    case VerdictKind::kAsk:
+      return "ask";
   }
   return "block";
 }
 
-// The host and port of an http(s) URL, or nothing for anything that is not plainly one.
-std::optional<std::pair<std::string, unsigned>> destination_of(const std::string& url) {
+// Where an http(s) URL leads, or nothing for anything that is not plainly one.
+std::optional<Destination> destination_of(const std::string& url) {
   const bool secure = url.starts_with("https://");
   if (!secure && !url.starts_with("http://")) return std::nullopt;
   const std::size_t from = secure ? 8 : 7;
@@ -58,26 +63,15 @@ std::optional<std::pair<std::string, unsigned>> destination_of(const std::string
   if (authority.find('@') != std::string::npos) return std::nullopt;
   try {
     const HostPattern pattern = parse_host(authority, "url");
+    const unsigned port = pattern.port.value_or(secure ? 443 : 80);
     if (pattern.kind != HostPattern::Kind::kName && pattern.kind != HostPattern::Kind::kAddress) {
       return std::nullopt;
     }
-    return std::pair{pattern.host, pattern.port.value_or(secure ? 443 : 80)};
+    const auto destination = destination_from_text(pattern.host, port);
+    const auto* found = std::get_if<Destination>(&destination);
+    return found == nullptr ? std::nullopt : std::optional(*found);
   } catch (const UserError&) {
     return std::nullopt;
-  }
-}
-
-bool matches(const std::string& pattern_text, const std::string& host, unsigned port) {
-  try {
-    const HostPattern pattern = parse_host(pattern_text, "services");
-    if (pattern.port && *pattern.port != port) return false;
-    if (!pattern.port && port != 80 && port != 443) return false;
-    if (pattern.kind == HostPattern::Kind::kNamesBelow) {
-      return host.ends_with(pattern.host.substr(1)) && host.size() > pattern.host.size() - 1;
-    }
-    return pattern.host == host;
-  } catch (const UserError&) {
-    return false;
   }
 }
 
@@ -121,7 +115,7 @@ asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
       verdict.reason = error.full();
     }
   }
-  judged->state = verdict.kind == VerdictKind::kAllow  ? CallState::kAllowed
+  judged->state = verdict.kind == VerdictKind::kAllow ? CallState::kAllowed
                   : verdict.kind == VerdictKind::kAsk ? CallState::kAsking
                                                       : CallState::kFinished;
   judged->params = judged_params(call, *judged);
@@ -130,7 +124,9 @@ asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
   record.decision = name_of(verdict.kind);
   record.reason = verdict.reason;
   record.policy = judged->policy_digest;
-  record.payload = {{"params", call.params}, {"attribution", verdict.rule}, {"host_call", call.host_call},
+  record.payload = {{"params", call.params},
+                    {"attribution", verdict.rule},
+                    {"host_call", call.host_call},
                     {"run", call.run}};
   if (!verdict.request.empty()) record.payload["request"] = verdict.request;
   if (!verdict.content_digest.empty()) record.payload["content"] = verdict.content_digest;
@@ -154,9 +150,9 @@ asio::awaitable<Json> Authorizer::authorize(ToolCall call) {
   }
   session = sessions_.find(call.owner, call.session);  // it may have been closed meanwhile
   if (verdict.kind == VerdictKind::kAllow && call.tool == "read" && session != nullptr) {
-    const std::string path = normal_path(expand_home(text_member(call.params, "path"),
-                                                     policies_.home_of_owner(call.owner)),
-                                         session->workspace);
+    const std::string path = normal_path(
+        expand_home(text_member(call.params, "path"), policies_.home_of_owner(call.owner)),
+        session->workspace);
     const std::string document = skill_of_document(*view_of(session), path);
     if (!document.empty()) sessions_.note_read(call.session, call.run, document);
   }
@@ -175,7 +171,8 @@ Verdict Authorizer::judge(const ToolCall& call, const Session* session, std::str
   input.tool = call.tool;
   input.command = text_member(call.params, "command");
   const std::string base = session == nullptr ? "/" : session->workspace;
-  const std::string asked = expand_home(text_member(call.params, "workdir"), policies_.home_of_owner(call.owner));
+  const std::string asked =
+      expand_home(text_member(call.params, "workdir"), policies_.home_of_owner(call.owner));
   workdir = input.workdir = normal_path(asked.empty() ? base : asked, base);
   input.declared_by = declaring_skill(call.tool);
   input.last_read = sessions_.last_read(call.session, call.run);
@@ -194,8 +191,9 @@ Verdict Authorizer::judge(const ToolCall& call, const Session* session, std::str
     return verdict;
   }
   if (!found.registered) {
-    verdict.reason = "The skill \"" + printable(found.skill) +
-                     "\" is not registered with Sharkcage. Register it with: sc skill add DIRECTORY";
+    verdict.reason =
+        "The skill \"" + printable(found.skill) +
+        "\" is not registered with Sharkcage. Register it with: sc skill add DIRECTORY";
     return verdict;
   }
   if (!input.declared_by.empty()) {
@@ -213,9 +211,8 @@ Verdict Authorizer::judge(const ToolCall& call, const Session* session, std::str
 // What no approval changes.
 std::optional<std::string> Authorizer::refuse_by_form(const ToolCall& call,
                                                       const Session* session) const {
-  const bool by_name =
-      std::find(config_.allow_unsandboxed.begin(), config_.allow_unsandboxed.end(), call.tool) !=
-      config_.allow_unsandboxed.end();
+  const bool by_name = std::find(config_.allow_unsandboxed.begin(), config_.allow_unsandboxed.end(),
+                                 call.tool) != config_.allow_unsandboxed.end();
   if (!is_one_of(call.tool, kSandboxedTools)) return std::nullopt;
   if (call.tool == "exec") {
     if (is_set(call.params, "elevated")) {
@@ -233,7 +230,8 @@ std::optional<std::string> Authorizer::refuse_by_form(const ToolCall& call,
   if (session == nullptr) {
     if (by_name) return std::nullopt;
     return "This session has no Sharkcage sandbox, so \"" + call.tool +
-           "\" would run unprotected. Turn the sandbox on for it (agents.defaults.sandbox.mode \"all\", "
+           "\" would run unprotected. Turn the sandbox on for it (agents.defaults.sandbox.mode "
+           "\"all\", "
            "backend \"sharkcage\").";
   }
   const bool reads = is_one_of(call.tool, kReadingTools);
@@ -245,13 +243,13 @@ std::optional<std::string> Authorizer::refuse_by_form(const ToolCall& call,
   const auto in_skill = [&](const SkillPlace& skill) { return lies_in(path, skill.path); };
   const bool inside = lies_in(path, session->workspace);
   const auto in_mount = [&](const HostMount& mount) { return lies_in(path, mount.path); };
-  const bool shown =
-      std::any_of(session->skills.begin(), session->skills.end(), in_skill) ||
-      std::any_of(session->read_only.begin(), session->read_only.end(), in_mount);
+  const bool shown = std::any_of(session->skills.begin(), session->skills.end(), in_skill) ||
+                     std::any_of(session->read_only.begin(), session->read_only.end(), in_mount);
   if (reads && (inside || shown)) return std::nullopt;
   if (writes && inside && session->access == Access::kReadWrite) return std::nullopt;
   return std::string(reads ? "Reading " : "Writing ") + printable(path) +
-         " is not granted: it is outside the session's workspace " + printable(session->workspace) + ".";
+         " is not granted: it is outside the session's workspace " + printable(session->workspace) +
+         ".";
 }
 
 Verdict Authorizer::judge_skill(const std::string& skill, const std::string& rule,
@@ -281,12 +279,11 @@ Verdict Authorizer::judge_skill(const std::string& skill, const std::string& rul
                    ". A person can approve it with: sc approve " + skill;
   if (!call.prompt) return verdict;
   const auto found = skills_.find(skill);
-  const Prompt prompt = approval_prompt(found->manifest, request.asked, changed, config_.limits,
-                                        skills_.catalogue());
+  const Prompt prompt =
+      approval_prompt(found->manifest, request.asked, changed, config_.limits, skills_.catalogue());
   verdict.kind = VerdictKind::kAsk;
-  verdict.prompt = {{"title", prompt.title},
-                    {"description", prompt.description},
-                    {"severity", prompt.severity}};
+  verdict.prompt = {
+      {"title", prompt.title}, {"description", prompt.description}, {"severity", prompt.severity}};
   return verdict;
 }
 
@@ -303,16 +300,7 @@ Verdict Authorizer::judge_gateway_tool(const ToolCall& call, const std::string& 
   }
   if (is_one_of(call.tool, kFetchingTools)) {
     const std::string url = text_member(call.params, "url");
-    const auto destination = destination_of(url);
-    const auto reaches = [&](const std::string& pattern) {
-      return destination && matches(pattern, destination->first, destination->second);
-    };
-    const bool denied =
-        std::any_of(config_.deny_hosts.begin(), config_.deny_hosts.end(), reaches);
-    const bool granted =
-        std::any_of(config_.services.begin(), config_.services.end(),
-                    [&](const auto& service) { return reaches(service.second); });
-    if (granted && !denied) {
+    if (may_fetch(call.tool, url)) {
       verdict.kind = VerdictKind::kAllow;
       return verdict;
     }
@@ -324,6 +312,22 @@ Verdict Authorizer::judge_gateway_tool(const ToolCall& call, const std::string& 
                    "\" works outside the sandbox and nobody allowed it. Add it to "
                    "\"allow_unsandboxed\" in the configuration to allow it.";
   return verdict;
+}
+
+// By the rules of the baseline. What a name resolves to, and where a server redirects to, is between
+// the host and the network.
+bool Authorizer::may_fetch(const std::string& tool, const std::string& url) const {
+  const std::string agent(kAgent);
+  const auto destination = destination_of(url);
+  if (!destination || !config_.network.reach_of(agent).allows_tool(tool)) return false;
+  std::vector<std::string> denied;
+  for (const auto* list : {&config_.deny_hosts, &config_.network.denied_to(agent)}) {
+    for (const auto& word : *list) denied.push_back(parse_host(word, "deny_hosts").text());
+  }
+  const DestinationRules rules(service_rules(config_.services), denied);
+  const auto match = rules.match(*destination);
+  if (match.rules.empty()) return false;
+  return !destination->literal || rules.judge(match, *destination->literal, false).allowed;
 }
 
 asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::string decision) {
@@ -338,9 +342,10 @@ asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::strin
   const std::string who = "user id " + std::to_string(call->owner) + " through the host's prompt";
   try {
     if (decision == "allow-always") {
-      verdict.effects =
-          skills_.approve(call->skill, request->content_digest, {}, who, policies_.ground_of(call->owner))
-              .effects;
+      verdict.effects = skills_
+                            .approve(call->skill, request->content_digest, {}, who,
+                                     policies_.ground_of(call->owner))
+                            .effects;
       verdict.kind = VerdictKind::kAllow;
     } else if (decision == "allow-once") {
       verdict.effects =
@@ -353,16 +358,18 @@ asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::strin
       skills_.settle(request->id, RequestState::kDenied);
       verdict.reason = "A person denied it.";
     } else if (decision == "timeout" || decision == "cancelled") {
-      verdict.reason = "Nobody decided in time; the request stays pending. Settle it with: sc approve " +
-                       call->skill;
+      verdict.reason =
+          "Nobody decided in time; the request stays pending. Settle it with: sc approve " +
+          call->skill;
     } else {
-      throw MethodError(rpc::kInvalidParams, "decision: unknown value \"" + printable(decision) + "\"");
+      throw MethodError(rpc::kInvalidParams,
+                        "decision: unknown value \"" + printable(decision) + "\"");
     }
     if (verdict.kind == VerdictKind::kAllow) {
       const Session* session = sessions_.find(call->owner, call->session);
       if (session == nullptr) throw UserError("The session is gone.");
       // What is allowed once is in no registry.
-      auto derived = policies_.derive_for(subject_of(verdict, *session), *session, std::nullopt);
+      auto derived = policies_.derive_for(subject_of(verdict, call->tool, *session), *session, std::nullopt);
       call->policy = std::move(derived.policy);
       call->policy_digest = std::move(derived.digest);
     }
@@ -375,7 +382,9 @@ asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::strin
   record.decision = name_of(verdict.kind);
   record.reason = verdict.reason;
   if (verdict.kind == VerdictKind::kAllow) record.policy = call->policy_digest;
-  record.payload = {{"decision", decision}, {"request", request->id}, {"by", who},
+  record.payload = {{"decision", decision},
+                    {"request", request->id},
+                    {"by", who},
                     {"content", request->content_digest}};
   co_await journal_.write(std::move(record));
   if (verdict.kind == VerdictKind::kAllow) {
@@ -386,8 +395,7 @@ asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::strin
   co_return Json{{"verdict", "block"}, {"reason", verdict.reason}};
 }
 
-asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_run(RunCall run,
-                                                                 Meanwhile meanwhile) {
+asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_run(RunCall run, Meanwhile meanwhile) {
   Session session;
   session.key = run.session.empty() ? kCliSession : run.session;
   session.owner = run.owner;
@@ -406,7 +414,8 @@ asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_run(RunCall run,
   } else if (!skills_.find(run.skill)) {
     verdict.skill = run.skill;
     verdict.rule = "named";
-    verdict.reason = "There is no skill \"" + printable(run.skill) + "\". Add it with: sc skill add DIRECTORY";
+    verdict.reason =
+        "There is no skill \"" + printable(run.skill) + "\". Add it with: sc skill add DIRECTORY";
   } else {
     verdict = judge_skill(run.skill, "named", call);
   }
@@ -478,21 +487,26 @@ asio::awaitable<std::shared_ptr<Call>> Authorizer::authorize_bridge(
   co_return judged;
 }
 
-PolicySubject Authorizer::subject_of(const Verdict& verdict, const Session& session) {
+PolicySubject Authorizer::subject_of(const Verdict& verdict, const std::string& tool,
+                                     const Session& session) {
   PolicySubject subject;
+  subject.tool = tool;
   subject.skill = verdict.skill;
   if (!verdict.effects) return subject;
   subject.content_digest = verdict.content_digest;
   subject.effects = verdict.effects;
   subject.paths = shown_paths(verdict.skill, session);
-  if (const auto skill = skills_.get(verdict.skill)) subject.limits = skill->manifest.limits;
+  if (const auto skill = skills_.get(verdict.skill)) {
+    subject.limits = skill->manifest.limits;
+    subject.deny_hosts = skill->manifest.deny_hosts;
+  }
   return subject;
 }
 
 void Authorizer::set_policy(Call& call, const Verdict& verdict, const Session& session,
                             std::optional<std::chrono::milliseconds> timeout) {
   const auto standing =
-      policies_.standing(subject_of(verdict, session), session, timeout, skills_.generation());
+      policies_.standing(subject_of(verdict, call.tool, session), session, timeout, skills_.generation());
   call.policy = standing->policy;
   call.policy_digest = standing->digest;
 }
@@ -536,8 +550,7 @@ std::string Authorizer::declaring_skill(const std::string& tool) {
 }
 
 // Where the skill's content is shown: its source, and the host's copies of it.
-std::vector<std::string> Authorizer::shown_paths(const std::string& skill,
-                                                 const Session& session) {
+std::vector<std::string> Authorizer::shown_paths(const std::string& skill, const Session& session) {
   std::vector<std::string> candidates = view_of(&session)->copies.of(skill);
   if (const auto registered = skills_.get(skill)) candidates.push_back(registered->source);
   std::vector<std::string> paths;

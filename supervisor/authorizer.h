@@ -90,10 +90,11 @@ class Authorizer {
   std::optional<std::string> refuse_by_form(const ToolCall& call, const Session* session) const;
   Verdict judge_skill(const std::string& skill, const std::string& rule, const ToolCall& call);
   Verdict judge_gateway_tool(const ToolCall& call, const std::string& rule);
+  bool may_fetch(const std::string& tool, const std::string& url) const;
   std::shared_ptr<const SkillView> view_of(const Session* session);
   std::string declaring_skill(const std::string& tool);
   std::vector<std::string> shown_paths(const std::string& skill, const Session& session);
-  PolicySubject subject_of(const Verdict& verdict, const Session& session);
+  PolicySubject subject_of(const Verdict& verdict, const std::string& tool, const Session& session);
   void set_policy(Call& call, const Verdict& verdict, const Session& session,
                   std::optional<std::chrono::milliseconds> timeout);
   Json judged_params(const ToolCall& call, const Call& judged) const;

@@ -15,12 +15,18 @@ constexpr std::size_t kTokenBytes = 16;
 
 std::string_view name_of(CallState state) {
   switch (state) {
-    case CallState::kAsking: return "asking";
-    case CallState::kAllowed: return "allowed";
-    case CallState::kPrepared: return "prepared";
-    case CallState::kRunning: return "running";
-    case CallState::kReturned: return "returned";
-    case CallState::kFinished: return "finished";
+    case CallState::kAsking:
+      return "asking";
+    case CallState::kAllowed:
+      return "allowed";
+    case CallState::kPrepared:
+      return "prepared";
+    case CallState::kRunning:
+      return "running";
+    case CallState::kReturned:
+      return "returned";
+    case CallState::kFinished:
+      return "finished";
   }
   return "";
 }

@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ enum class CallState {
 std::string_view name_of(CallState state);
 
 struct Call {
+  static constexpr std::size_t kMaxRefusedHosts = 1024;
+
   std::string id;     // for the log and for people; no secret
   std::string token;  // the call token: whoever has it may prepare the command; never logged
   uid_t owner = 0;    // the peer's uid
@@ -37,10 +40,10 @@ struct Call {
   std::string skill;
   std::string content_digest;  // of the skill, as it was judged; empty for the baseline
   std::string tool;
-  Json params;            // as they were judged
-  std::string command;    // of exec
-  std::string workdir;    // absolute; where it was judged to run
-  std::string request;    // the pending request, while asking
+  Json params;          // as they were judged
+  std::string command;  // of exec
+  std::string workdir;  // absolute; where it was judged to run
+  std::string request;  // the pending request, while asking
   // Calls of one scope may share a sandbox (Seat); empty: none may, the call has a fresh one.
   std::string scope;
   CallState state = CallState::kAllowed;
@@ -48,6 +51,10 @@ struct Call {
   std::string policy_digest;  // of `policy`; empty as long as there is none
   bool stopped = false;       // as a shell's job is, while it runs
   std::uint64_t refused = 0;  // how many different accesses its outcomes list so far
+  // What the egress refused: each host with its port, or name that was asked for, once (the first
+  // kMaxRefusedHosts of them), and in how many records.
+  std::set<std::string> refused_hosts;
+  std::uint64_t refused_host_records = 0;
   std::int64_t started_ms = 0;  // steady clock
   std::uint64_t number = 0;     // of `Calls`: later ones have higher ones
 
@@ -55,8 +62,8 @@ struct Call {
   audit::Record record(std::string kind) const;
 };
 
-// All calls that are not over, and the last ones that are. Bounded: the oldest one that does not run is
-// forgotten when there are too many, which blocks what it would have become. One thread.
+// All calls that are not over, and the last ones that are. Bounded: the oldest one that does not
+// run is forgotten when there are too many, which blocks what it would have become. One thread.
 class Calls {
  public:
   static constexpr std::size_t kMaxCalls = 16384;
@@ -67,7 +74,8 @@ class Calls {
   std::shared_ptr<Call> by_id(const std::string& id) const;
   // False for a call that was forgotten: a revocation or another end came in between.
   bool holds(const Call& call) const { return by_id_.contains(call.id); }
-  // Nothing more comes of it, but what is still reported of it (its connections) finds it for a while.
+  // Nothing more comes of it, but what is still reported of it (its connections) finds it for a
+  // while.
   void finish(Call& call);
   void forget(const Call& call);
   std::vector<std::shared_ptr<Call>> all() const;
@@ -75,7 +83,7 @@ class Calls {
  private:
   std::map<std::string, std::shared_ptr<Call>> by_id_;
   std::map<std::string, std::string> id_of_token_;  // keyed by the token's digest
-  std::map<std::uint64_t, std::string> order_;  // ids by number
+  std::map<std::uint64_t, std::string> order_;      // ids by number
   std::uint64_t last_number_ = 0;
   std::deque<std::string> finished_;
 };

@@ -11,13 +11,23 @@ namespace {
 constexpr const char* kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // A server that the command starts itself is inside, not behind the proxy; an approved one is
-// behind it.
-std::string addresses_inside(const Policy& policy) {
+// behind it. Few programs know ports here. Python compares the host as it stands in a URL, others
+// without brackets.
+std::string hosts_inside(const Policy& policy) {
+  struct Inside {
+    std::string_view host;
+    std::string_view text;
+  };
+  constexpr Inside kInside[] = {
+      {"localhost", "localhost"}, {"127.0.0.1", "127.0.0.1"}, {"::1", "::1,[::1]"}};
   std::string out;
-  for (const char* address : {"127.0.0.1", "::1"}) {
-    const bool approved = std::any_of(policy.hosts.begin(), policy.hosts.end(),
-                                      [&](const HostRule& rule) { return rule.host == address; });
-    if (!approved) out += (out.empty() ? "" : ",") + std::string(address);
+  for (const Inside& inside : kInside) {
+    const bool approved =
+        std::any_of(policy.hosts.begin(), policy.hosts.end(), [&](const HostRule& rule) {
+          // Programs take an entry for every name below it as well.
+          return rule.host == inside.host || rule.host.ends_with("." + std::string(inside.host));
+        });
+    if (!approved) out.append(out.empty() ? "" : ",").append(inside.text);
   }
   return out;
 }
@@ -75,7 +85,7 @@ CommandEnvironment build_environment(const EnvironmentInput& input, const Policy
     }
     // Node's own fetch, from Node 24 on.
     all["NODE_USE_ENV_PROXY"] = "1";
-    all["NO_PROXY"] = all["no_proxy"] = addresses_inside(policy);
+    all["NO_PROXY"] = all["no_proxy"] = hosts_inside(policy);
   }
   for (const auto& [name, value] : all) out.variables.push_back(name + "=" + value);
   return out;

@@ -1,6 +1,8 @@
 #include "supervisor/live_sandbox.h"
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
@@ -14,7 +16,7 @@ constexpr const char* kMonitorEnded = "the process that watches its sandbox has 
 }  // namespace
 
 LiveSandbox::LiveSandbox(asio::io_context& context, Processes& processes, UniqueFd control)
-    : processes_(processes), control_(context, control.release()) {}
+    : processes_(processes), control_(context, control.release()), names_(context) {}
 
 asio::awaitable<void> LiveSandbox::attend(std::function<void()> ended) {
   const auto self = shared_from_this();
@@ -95,13 +97,44 @@ bool LiveSandbox::order(const std::function<bool()>& send) {
 }
 
 void LiveSandbox::admit(const egress::Listen& listen, egress::CallToken token) {
+  token.command = last_command_ + 1;
   if (listening_ != 0) return processes_.admit(listening_, std::move(token));
   waiting_.session = listen.session;
   waiting_.skill = listen.skill;
   waiting_.hosts = listen.hosts;
   waiting_.deny_hosts = listen.deny_hosts;
   waiting_.tokens.push_back(std::move(token));
-  if (listener_) listening_ = processes_.listen(std::move(waiting_), std::move(listener_));
+  serve_network();
+}
+
+// One without a network is nothing to the egress before it asks for a name.
+void LiveSandbox::serve_network() {
+  if (listening_ != 0 || network_.empty() || waiting_.tokens.empty()) return;
+  const bool names_alone = network_.size() == 1;
+  if (names_alone && !asked_) return watch_names();
+  waiting_.sockets = names_alone ? egress::Sockets::kNames : egress::Sockets::kAll;
+  listening_ = processes_.listen(std::move(waiting_), std::move(network_));
+}
+
+void LiveSandbox::watch_names() {
+  if (names_.is_open()) return;
+  UniqueFd own(::fcntl(network_[0].get(), F_DUPFD_CLOEXEC, 0));
+  if (!own) return spdlog::error("a sandbox: what it asks for by name is not recorded: fcntl");
+  names_.assign(own.release());
+  names_.async_wait(asio::posix::stream_descriptor::wait_read,
+                    [self = weak_from_this()](std::error_code error) {
+                      const auto sandbox = self.lock();
+                      if (error || !sandbox) return;
+                      sandbox->forget_names();
+                      sandbox->asked_ = true;
+                      sandbox->serve_network();
+                    });
+}
+
+// asio leaves it to close(2) to take a descriptor out of its epoll set, which that does not do
+// while others have the same open file.
+void LiveSandbox::forget_names() {
+  if (names_.is_open()) ::close(names_.release());
 }
 
 void LiveSandbox::dismiss(const std::string& call) {
@@ -113,10 +146,8 @@ void LiveSandbox::on_event(sandbox::Event event) {
   if (event.command != 0) return on_command_event(std::move(event));
   if (event.kind == sandbox::Event::Kind::kReady) {
     init_ = event.pid;
-    listener_ = std::move(event.listener);
-    if (listener_ && !waiting_.tokens.empty()) {
-      listening_ = processes_.listen(std::move(waiting_), std::move(listener_));
-    }
+    network_ = std::move(event.network);
+    serve_network();
   } else if (event.kind == sandbox::Event::Kind::kFailed) {
     failure_ = event.what;
     remedy_ = event.remedy;
@@ -143,6 +174,7 @@ void LiveSandbox::returned(Entry& entry) {
 }
 
 void LiveSandbox::end() {
+  forget_names();
   if (listening_ != 0) processes_.close_listener(std::exchange(listening_, 0));
   std::map<std::uint64_t, Entry> left;
   left.swap(handlers_);

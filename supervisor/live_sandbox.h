@@ -51,8 +51,8 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   // Ends the sandbox.
   bool kill(const std::string& reason);
 
-  // A call may use the network under `listen` (without id and tokens, the same each time), until
-  // `dismiss`.
+  // The call that is staged next may use the network under `listen` (without id and tokens, the
+  // same each time), until `dismiss`.
   void admit(const egress::Listen& listen, egress::CallToken token);
   void dismiss(const std::string& call);
 
@@ -72,6 +72,9 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   void on_command_event(sandbox::Event event);
   void returned(Entry& entry);
   bool order(const std::function<bool()>& send);
+  void serve_network();
+  void watch_names();
+  void forget_names();
   void end();
 
   Processes& processes_;
@@ -80,10 +83,12 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   std::uint64_t last_command_ = 0;
   std::size_t running_ = 0;
   pid_t init_ = 0;
-  UniqueFd listener_;            // until the first call is admitted
-  std::uint64_t listening_ = 0;  // the listener's id at the egress
-  egress::Listen waiting_;       // what was admitted before the listener came
-  std::string failure_;          // why the sandbox could not be made
+  std::vector<UniqueFd> network_;         // its sockets, until the first call is admitted
+  std::uint64_t listening_ = 0;           // the listener's id at the egress
+  asio::posix::stream_descriptor names_;  // as long as nobody has asked for one, without a network
+  bool asked_ = false;
+  egress::Listen waiting_;  // what was admitted before the listener came
+  std::string failure_;     // why the sandbox could not be made
   std::string remedy_;
   int error_ = 0;
 };

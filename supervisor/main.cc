@@ -18,6 +18,8 @@
 
 #include "capabilities/catalogue.h"
 #include "capabilities/hosts.h"
+#include "capabilities/manifest.h"
+#include "capabilities/network_programs.h"
 #include "common/errors.h"
 #include "common/machine.h"
 #include "common/text.h"
@@ -57,9 +59,23 @@ void drop_groups() {
 }
 
 // What the configuration's parser does not know the form of.
-void check_config(const Config& config, const std::string& file) {
-  for (const auto& [name, host] : config.services) parse_host(host, file + ": services." + printable(name));
+void check_config(Config& config, const std::string& file) {
+  for (const auto& [name, host] : config.services)
+    parse_host(host, file + ": services." + printable(name));
   for (const auto& host : config.deny_hosts) parse_host(host, file + ": deny_hosts");
+  for (const auto& [name, skill] : config.network.skills) {
+    const std::string place = file + ": network.skills." + printable(name);
+    if (name != kAgent && !is_skill_name(name)) {
+      throw UserError(place + ": not a name of a skill", "\"agent\" is the baseline.");
+    }
+    for (const auto& host : skill.deny_hosts) parse_host(host, place + ".deny_hosts");
+  }
+  resolve_network_programs(config.network, file + ": network");
+  for (const auto& [name, client] : config.egress_clients) {
+    if (client.skill == kAgent || is_skill_name(client.skill)) continue;
+    throw UserError(file + ": egress_clients." + name + ".skill: not a name of a skill",
+                    "\"agent\" is the baseline.");
+  }
   try {
     Catalogue{config.capabilities};
   } catch (const UserError& error) {
@@ -100,8 +116,9 @@ int serve() {
 }  // namespace sharkcage
 
 int main(int argc, char** argv) {
-  CLI::App app("sharkcaged: decides every tool call, runs it in a sandbox, and writes it down.\n"
-               "Serves in the foreground until SIGTERM; `sc start` runs it in the background.");
+  CLI::App app(
+      "sharkcaged: decides every tool call, runs it in a sandbox, and writes it down.\n"
+      "Serves in the foreground until SIGTERM; `sc start` runs it in the background.");
   app.set_version_flag("--version", std::string("sharkcaged ") + sharkcage::kVersion);
   app.footer("Example:\n  SHARKCAGE_HOME=/tmp/cage sharkcaged");
   try {

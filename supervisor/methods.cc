@@ -122,12 +122,25 @@ const std::vector<Supervisor::MethodEntry>& Supervisor::protocol() {
 std::map<std::string, Method> Supervisor::methods() {
   std::map<std::string, Method> out;
   for (const auto& entry : protocol()) {
-    const auto run = [this, function = entry.function](MethodCall call) {
-      return (this->*function)(std::move(call));
+    const bool decides = entry.role == Role::kOperator || entry.name == "approval.resolve";
+    const auto run = [this, function = entry.function, decides](MethodCall call) {
+      return decides ? deciding(function, std::move(call)) : (this->*function)(std::move(call));
     };
     out[entry.name] = {entry.role, entry.params, entry.takes_fds, run};
   }
   return out;
+}
+
+asio::awaitable<Json> Supervisor::deciding(
+    asio::awaitable<Json> (Supervisor::*function)(MethodCall), MethodCall call) {
+  try {
+    Json answer = co_await (this->*function)(std::move(call));
+    outside_.refresh();
+    co_return answer;
+  } catch (...) {
+    outside_.refresh();
+    throw;
+  }
 }
 
 asio::awaitable<Json> Supervisor::hello(MethodCall call) {
@@ -161,7 +174,7 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
                      {"skill", call->skill},
                      {"tool", call->tool},
                      {"state", is_stopped(*call) ? "stopped" : name_of(call->state)},
-                     {"refused", call->refused},
+                     {"refused", call->refused + call->refused_hosts.size()},
                      {"age_ms", now_ms - call->started_ms}});
   }
   Json sandboxes = Json::array();
@@ -192,7 +205,8 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
        {{"installed", skills.installed},
         {"approved", skills.approved},
         {"pending", skills_.pending().size()}}},
-      {"facilities", facilities}};
+      {"facilities", facilities},
+      {"egress_clients", outside_.to_json()}};
 }
 
 asio::awaitable<Json> Supervisor::session_open(MethodCall call) {
@@ -395,7 +409,8 @@ asio::awaitable<Json> Supervisor::exec_prepare(MethodCall request) {
                  {"expires_ms", std::chrono::milliseconds(kTicketLife).count()}};
 }
 
-// An allowed command that could not be made ready: nothing runs, the log says why, the call is over.
+// An allowed command that could not be made ready: nothing runs, the log says why, the call is
+// over.
 asio::awaitable<void> Supervisor::not_started(std::shared_ptr<Call> call, MethodError failure) {
   audit::Record record = call->record("outcome");
   record.decision = "block";

@@ -79,6 +79,7 @@ Json Supervisor::skill_json(const Skill& recorded) {
               {"capabilities", capabilities}};
   const std::string limits = limits_in_words(skill.manifest.limits, config_.limits);
   if (!limits.empty()) out["limits"] = limits;
+  if (!skill.manifest.deny_hosts.empty()) out["deny_hosts"] = skill.manifest.deny_hosts;
   if (standing.kind == Standing::Kind::kApproved) {
     out["approved_at"] = standing.approval->time;
     out["approved_by"] = standing.approval->decided_by;
@@ -99,7 +100,7 @@ asio::awaitable<Json> Supervisor::skill_add(MethodCall request) {
   record.payload["content"] = added.skill.content_digest;
   co_await journal_.write(std::move(record));
   const Manifest& manifest = added.skill.manifest;
-  std::vector<std::string> hints = manifest_hints(manifest, skills_.catalogue());
+  std::vector<std::string> hints = hints_on(manifest);
   for (std::string& never :
        never_granted(manifest.capabilities, skills_.catalogue(),
                      authorizer_.ground_of(request.connection->peer.uid))) {
@@ -115,14 +116,30 @@ asio::awaitable<Json> Supervisor::skill_list(MethodCall) {
 }
 
 asio::awaitable<Json> Supervisor::skill_show(MethodCall request) {
-  co_return Json{{"skill", skill_json(known_skill(Params(request.params).text("name")))}};
+  const Skill skill = known_skill(Params(request.params).text("name"));
+  co_return Json{{"skill", skill_json(skill)}, {"hints", hints_on(skill.manifest)}};
+}
+
+// For whoever writes the manifest, and whoever approves it.
+std::vector<std::string> Supervisor::hints_on(const Manifest& manifest) const {
+  std::vector<std::string> hints;
+  try {
+    hints = manifest_hints(manifest, skills_.catalogue());
+    for (std::string& note : manifest_notes(manifest, skills_.catalogue())) {
+      hints.push_back(std::move(note));
+    }
+  } catch (const UserError& error) {
+    hints.push_back(error.full());  // of what an older version recorded, and nobody can approve
+  }
+  return hints;
 }
 
 // Those that run, and those that were allowed and have not started.
 void Supervisor::end_calls_of(const std::string& skill) {
   for (const auto& call : calls_.all()) {
     if (call->skill != skill || call->state == CallState::kRunning ||
-        call->state == CallState::kReturned) continue;
+        call->state == CallState::kReturned)
+      continue;
     tickets_.drop_call(call->id);
     calls_.forget(*call);
   }

@@ -29,7 +29,8 @@ class Params {
   }
   bool flag(const char* name) const {
     if (!has(name)) return false;
-    if (!value_.at(name).is_boolean()) throw UserError(std::string(name) + ": expected true or false");
+    if (!value_.at(name).is_boolean())
+      throw UserError(std::string(name) + ": expected true or false");
     return value_.at(name).get<bool>();
   }
   std::optional<std::uint64_t> number(const char* name) const {
@@ -65,7 +66,8 @@ class Params {
   // A list of byte strings without NUL, which no argument can hold; empty when absent.
   std::vector<std::string> byte_strings(const char* name) const {
     std::vector<std::string> out;
-    for (const auto& item : list(name)) out.push_back(without_nul(bytes_from_json(item, name), name));
+    for (const auto& item : list(name))
+      out.push_back(without_nul(bytes_from_json(item, name), name));
     return out;
   }
   std::string bytes(const char* name) const {
@@ -96,7 +98,8 @@ class Params {
   }
   static std::string without_nul(std::string text, const char* name) {
     if (text.find('\0') != std::string::npos) {
-      throw UserError(std::string(name) + ": contains a NUL byte, which no argument or path can hold");
+      throw UserError(std::string(name) +
+                      ": contains a NUL byte, which no argument or path can hold");
     }
     return text;
   }

@@ -81,6 +81,7 @@ DerivedPolicy Policies::derive_on(Ground ground, const PolicySubject& subject,
   input.session.home = ground.home;
   input.services = config_.services;
   input.deny_hosts = config_.deny_hosts;
+  input.network = network_of(subject);
   input.limits = config_.limits;
   if (timeout) input.limits.wall = std::min(input.limits.wall, *timeout);
   input.protected_ = std::move(ground.protected_);
@@ -90,6 +91,7 @@ DerivedPolicy Policies::derive_on(Ground ground, const PolicySubject& subject,
     input.subject.effects = *subject.effects;
     input.subject.paths = subject.paths;
     input.subject.limits = subject.limits;
+    input.subject.deny_hosts = subject.deny_hosts;
   }
   DerivedPolicy derived{derive(input), {}};
   for (const auto& mount : session.read_only) {
@@ -98,6 +100,16 @@ DerivedPolicy Policies::derive_on(Ground ground, const PolicySubject& subject,
   }
   derived.digest = derived.policy.digest();
   return derived;
+}
+
+NetworkInput Policies::network_of(const PolicySubject& subject) const {
+  const std::string skill = subject.effects ? subject.skill : std::string(kAgent);
+  const NetworkReach reach = config_.network.reach_of(skill);
+  NetworkInput network;
+  network.granted = reach.allows_tool(subject.tool);
+  network.programs = reach.programs;
+  network.deny_hosts = config_.network.denied_to(skill);
+  return network;
 }
 
 std::shared_ptr<const DerivedPolicy> Policies::standing(
@@ -112,6 +124,7 @@ std::shared_ptr<const DerivedPolicy> Policies::standing(
     key.account_protection = account_protected_[session.owner].version();
   }
   key.access = session.access;
+  key.network = config_.network.reach_of(subject.skill).allows_tool(subject.tool);
   if (timeout) key.timeout_ms = timeout->count();
   key.workspace = session.workspace;
   key.skill = subject.skill;

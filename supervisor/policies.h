@@ -32,9 +32,11 @@ struct DerivedPolicy {
 struct PolicySubject {
   std::string skill;  // "agent" for the baseline
   std::string content_digest;
-  std::optional<Effects> effects;  // what was approved; nothing for the baseline
-  Json limits;                     // of its manifest, or null
-  std::vector<std::string> paths;  // where the session shows its content
+  std::optional<Effects> effects;       // what was approved; nothing for the baseline
+  Json limits;                          // of its manifest, or null
+  std::vector<std::string> paths;       // where the session shows its content
+  std::vector<std::string> deny_hosts;  // of its manifest
+  std::string tool;                     // that is called
 };
 
 // One thread.
@@ -65,6 +67,7 @@ class Policies {
     std::uint64_t protection = 0;  // the version of the list of protected paths
     std::uint64_t account_protection = 0;
     Access access = Access::kReadOnly;
+    bool network = false;  // the tool gets it
     std::int64_t timeout_ms = -1;
     std::string workspace;
     std::string skill;
@@ -79,6 +82,8 @@ class Policies {
     const std::vector<ProtectedPath>* own = nullptr;
     const std::vector<ProtectedPath>* account = nullptr;  // where HOME is not the account's home
   };
+  // What the configuration says of the subject's network.
+  NetworkInput network_of(const PolicySubject& subject) const;
   Protection protection_of(uid_t owner);
   Ground ground_of(uid_t owner, const Protection& protection) const;
   DerivedPolicy derive_on(Ground ground, const PolicySubject& subject, const Session& session,

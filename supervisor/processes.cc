@@ -15,11 +15,14 @@
 namespace sharkcage {
 namespace {
 
+constexpr std::chrono::seconds kShortLife{10};
 constexpr std::chrono::milliseconds kFirstPause{100};
-constexpr unsigned kMaxDoublings = 7;
+constexpr unsigned kMaxDoublings = 3;
 
-std::chrono::milliseconds pause_before(unsigned attempt) {
-  return kFirstPause * (1u << std::min(attempt, kMaxDoublings));
+// After that many short lives in succession.
+std::chrono::milliseconds pause_after(unsigned short_lives) {
+  if (short_lives <= 1) return std::chrono::milliseconds(0);
+  return kFirstPause * (1u << std::min(short_lives - 2, kMaxDoublings));
 }
 
 int duplicate(int fd) {
@@ -39,6 +42,7 @@ Processes::Processes(asio::io_context& context, sandbox::Launcher launcher,
 
 void Processes::start() {
   egress_.start();
+  lives_ = {{"launcher", {}}, {"egress", {}}};
   watch_launcher();
   watch_egress();
 }
@@ -48,6 +52,7 @@ void Processes::stop() {
   launcher_watch_.reset();
   egress_watch_.reset();
   egress_.stop();
+  hear(egress_.on_readable());
   launcher_.reset();
 }
 
@@ -56,8 +61,8 @@ void Processes::launch(const sandbox::Spec& spec, int control) {
   launcher_->launch(spec, control);
 }
 
-std::uint64_t Processes::listen(egress::Listen listen, UniqueFd socket) {
-  const std::uint64_t id = egress_.listen(std::move(listen), std::move(socket));
+std::uint64_t Processes::listen(egress::Listen listen, std::vector<UniqueFd> sockets) {
+  const std::uint64_t id = egress_.listen(std::move(listen), std::move(sockets));
   flush_egress();
   return id;
 }
@@ -78,23 +83,24 @@ void Processes::close_listener(std::uint64_t id) {
 }
 
 Processes::Health Processes::launcher() const {
-  const auto count = restarts_.find("launcher");
-  return {launcher_ ? launcher_->pid() : 0, count == restarts_.end() ? 0 : count->second};
+  const auto life = lives_.find("launcher");
+  return {launcher_ ? launcher_->pid() : 0, life == lives_.end() ? 0 : life->second.restarts};
 }
 
 Processes::Health Processes::egress() const {
-  const auto count = restarts_.find("egress");
-  return {egress_.running() ? egress_.pid() : 0, count == restarts_.end() ? 0 : count->second};
+  const auto life = lives_.find("egress");
+  return {egress_.running() ? egress_.pid() : 0, life == lives_.end() ? 0 : life->second.restarts};
 }
 
 void Processes::watch_launcher() {
   launcher_watch_.emplace(context_, duplicate(launcher_->fd()));
-  launcher_watch_->async_wait(asio::posix::stream_descriptor::wait_read, [this](std::error_code error) {
-    if (error || stopping_) return;
-    launcher_watch_.reset();
-    launcher_.reset();
-    ended("launcher", "ended unexpectedly");
-  });
+  launcher_watch_->async_wait(asio::posix::stream_descriptor::wait_read,
+                              [this](std::error_code error) {
+                                if (error || stopping_) return;
+                                launcher_watch_.reset();
+                                launcher_.reset();
+                                ended("launcher", "ended unexpectedly");
+                              });
 }
 
 void Processes::watch_egress() {
@@ -105,55 +111,83 @@ void Processes::watch_egress() {
 }
 
 void Processes::read_egress() {
-  egress_watch_->async_wait(asio::posix::stream_descriptor::wait_read, [this](std::error_code error) {
-    if (error || stopping_) return;
-    for (const auto& event : egress_.on_readable()) {
-      if (const auto* connection = std::get_if<egress::Connection>(&event)) {
-        hooks_.connection(*connection);
-      } else if (const auto* failed = std::get_if<egress::Failed>(&event)) {
-        spdlog::error("egress: {}", failed->reason);
-      }
-    }
-    if (egress_.running()) return read_egress();
+  using Descriptor = asio::posix::stream_descriptor;
+  egress_watch_->async_wait(Descriptor::wait_read, [this](std::error_code error) {
+    if (!error && !stopping_) on_egress();
+  });
+}
+
+void Processes::on_egress() {
+  const auto events = egress_.on_readable();
+  hear(events);
+  if (!egress_.running()) {
     egress_watch_.reset();
     ended("egress", egress_.ended());
-  });
+  } else if (events.size() < egress::EgressClient::kMaxEvents) {
+    read_egress();
+  } else {
+    hooks_.recorded([this] {
+      if (!stopping_) read_egress();
+    });
+  }
+}
+
+void Processes::hear(const std::vector<egress::Event>& events) {
+  for (const auto& event : events) {
+    if (const auto* connection = std::get_if<egress::Connection>(&event)) {
+      hooks_.connection(*connection);
+    } else if (const auto* failed = std::get_if<egress::Failed>(&event)) {
+      spdlog::error("egress: {}", failed->reason);
+    }
+  }
 }
 
 void Processes::flush_egress() {
   if (egress_writing_ || !egress_watch_ || !egress_.wants_write()) return;
   egress_writing_ = true;
-  egress_watch_->async_wait(asio::posix::stream_descriptor::wait_write, [this](std::error_code error) {
-    if (error || stopping_) return;
-    egress_writing_ = false;
-    egress_.on_writable();
-    flush_egress();
-  });
+  egress_watch_->async_wait(asio::posix::stream_descriptor::wait_write,
+                            [this](std::error_code error) {
+                              if (error || stopping_) return;
+                              egress_writing_ = false;
+                              egress_.on_writable();
+                              flush_egress();
+                            });
 }
 
 void Processes::ended(const std::string& name, const std::string& how) {
   hooks_.died(name, how);
-  restart(name, restarts_[name]++);
+  ++lives_[name].restarts;
+  restart(name);
 }
 
-void Processes::restart(const std::string& name, unsigned attempt) {
-  auto timer = std::make_shared<asio::steady_timer>(context_, pause_before(attempt));
-  timer->async_wait([this, timer, name, attempt](std::error_code error) {
-    if (error || stopping_) return;
-    try {
-      if (name == "launcher") {
-        launcher_.emplace(sandbox::Launcher::start());
-        watch_launcher();
-      } else {
-        egress_.start();
-        watch_egress();
-      }
-      spdlog::info("{} started again", name);
-    } catch (const std::exception& problem) {
-      spdlog::error("{} cannot be started again: {}", name, problem.what());
-      restart(name, attempt + 1);
-    }
+void Processes::restart(const std::string& name) {
+  Life& life = lives_[name];
+  const bool was_short = std::chrono::steady_clock::now() - life.began < kShortLife;
+  life.short_ones = was_short ? life.short_ones + 1 : 0;
+  auto pause = pause_after(life.short_ones);
+  // Its sandboxes are still dying. What they leave behind, the next one removes when it starts.
+  if (name == "launcher") pause = std::max(pause, kFirstPause);
+  auto timer = std::make_shared<asio::steady_timer>(context_, pause);
+  timer->async_wait([this, timer, name](std::error_code error) {
+    if (!error && !stopping_) start_again(name);
   });
+}
+
+void Processes::start_again(const std::string& name) {
+  lives_[name].began = std::chrono::steady_clock::now();
+  try {
+    if (name == "launcher") {
+      launcher_.emplace(sandbox::Launcher::start());
+      watch_launcher();
+    } else {
+      egress_.start();
+      watch_egress();
+    }
+    spdlog::info("{} started again", name);
+  } catch (const std::exception& problem) {
+    spdlog::error("{} cannot be started again: {}", name, problem.what());
+    restart(name);
+  }
 }
 
 }  // namespace sharkcage

@@ -64,6 +64,16 @@ egress::Listen listen_of(const Call& call) {
   return listen;
 }
 
+// How much was refused, by the sandbox and by the egress, and in how many records that stands.
+void add_refused_count(Json& notification, const Json& payload, const Call& call) {
+  const bool listed = payload.contains("refused");
+  const std::uint64_t refused =
+      (listed ? payload["refused"].size() : 0) + call.refused_hosts.size();
+  const std::uint64_t records = (listed ? 1 : 0) + call.refused_host_records;
+  if (refused > 0) notification["refused"] = refused;
+  if (records > 1) notification["refused_records"] = records;
+}
+
 }  // namespace
 
 struct Runner::Running {
@@ -74,7 +84,6 @@ struct Runner::Running {
   std::uint64_t command = 0;  // its number in the sandbox
   UniqueFd terminal;          // our duplicate of the master, for window sizes
   UniqueFd terminal_to_send;  // the client's
-  bool networked = false;
   std::vector<std::string> dropped;
   std::string command_line;           // in short
   std::vector<std::string> programs;  // that it may begin as, in order
@@ -114,9 +123,8 @@ void Runner::stage(std::shared_ptr<Call> call, PreparedCommand command,
 
     const Sandboxes::Taken taken = sandboxes_.take(seat_of(*call), policy);
     running->sandbox = taken.sandbox;
-    running->networked = policy.network();
     running->dropped = std::move(environment.dropped);
-    if (running->networked) running->sandbox->admit(listen_of(*call), {call->id, token});
+    running->sandbox->admit(listen_of(*call), {call->id, token, 0});
     running->terminal_wanted = terminal.enabled;
     running->command = running->sandbox->stage(
         image, policy.limits.wall, !taken.warm, numbers,
@@ -170,7 +178,7 @@ void Runner::drop(const std::string& call) {
 // The call's command is not executed in the sandbox that was taken for it.
 void Runner::let_go(Running& running, const Call& call) {
   if (!running.sandbox) return;
-  if (running.networked) running.sandbox->dismiss(call.id);
+  running.sandbox->dismiss(call.id);
   sandboxes_.returned(*running.sandbox);
 }
 
@@ -294,7 +302,7 @@ void Runner::add_refused(Json& payload, const sandbox::Event& event, Running& ru
 
 void Runner::forget(Running& running) {
   const std::string id = running.call->id;
-  if (running.networked) running.sandbox->dismiss(id);
+  running.sandbox->dismiss(id);
   calls_.finish(*running.call);
   running_.erase(id);
   ends_.note();
@@ -317,7 +325,7 @@ void Runner::finish(Running& running, Json notification, const std::string& deci
   record.reason = reason;
   record.policy = running.call->policy_digest;
   if (!running.dropped.empty()) payload["dropped_variables"] = running.dropped;
-  if (payload.contains("refused")) notification["refused"] = payload["refused"].size();
+  add_refused_count(notification, payload, *running.call);
   // Before the log's thread is woken, which may take this processor.
   if (const auto connection = running.connection.lock()) {
     notification["call"] = running.call->id;

@@ -16,6 +16,7 @@
 
 #include "common/errors.h"
 #include "common/hash.h"
+#include "common/text.h"
 
 namespace sharkcage {
 namespace {
@@ -78,7 +79,9 @@ Supervisor::Supervisor(Places places, Config config, sandbox::Launcher launcher,
       processes_(
           context_, std::move(launcher), beside_this_program("sharkcage-egress"),
           {[this](const std::string& name, const std::string& how) { on_process_death(name, how); },
-           [this](const egress::Connection& event) { on_connection(event); }}),
+           [this](const egress::Connection& event) { on_connection(event); },
+           [this](std::function<void()> then) { when_recorded(std::move(then)); }}),
+      outside_(config_, places_, skills_, processes_),
       ends_(context_),
       sandboxes_(context_, processes_, ends_,
                  {places_.skills_dir(), privileged_, config_.warm, config_.git_identity}),
@@ -102,6 +105,7 @@ int Supervisor::run() {
   log_.append_and_wait(std::move(record));
   skills_.store().remove_unreferenced(skills_.referenced_content());
   processes_.start();
+  outside_.start();
   server_.listen(places_.socket(), privileged_);
   signals_.async_wait([this](std::error_code error, int number) {
     if (!error) stop(number == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -182,6 +186,12 @@ void Supervisor::on_connection(const egress::Connection& event) {
   if (const auto call = calls_.by_id(event.call)) {
     record = call->record("connection");
     record.policy = call->policy_digest;
+    if (event.decision == egress::Decision::kBlock) {
+      ++call->refused_host_records;
+      if (call->refused_hosts.size() < Call::kMaxRefusedHosts) {
+        call->refused_hosts.insert(event.host + ':' + std::to_string(event.port));
+      }
+    }
   } else {
     record.kind = "connection";
     record.call = event.call;
@@ -190,7 +200,9 @@ void Supervisor::on_connection(const egress::Connection& event) {
   }
   record.decision = event.decision == egress::Decision::kAllow ? "allow" : "block";
   record.reason = event.reason;
-  record.payload = {{"host", event.host},
+  record.payload = {{"protocol", event.protocol},
+                    {"program", event.program},
+                    {"host", event.host},
                     {"port", event.port},
                     {"address", event.address},
                     {"rule", event.rule},
@@ -198,7 +210,18 @@ void Supervisor::on_connection(const egress::Connection& event) {
                     {"bytes_up", event.bytes_up},
                     {"bytes_down", event.bytes_down},
                     {"duration_us", event.duration_us}};
+  if (event.count > 1) {
+    const auto first =
+        std::chrono::system_clock::time_point(std::chrono::microseconds(event.first_us));
+    record.payload["count"] = event.count;
+    record.payload["first"] = rfc3339(first);
+  }
   journal_.note(std::move(record));
+}
+
+void Supervisor::when_recorded(std::function<void()> then) {
+  asio::co_spawn(context_, journal_.settled(),
+                 [then = std::move(then)](const std::exception_ptr&) { then(); });
 }
 
 // Without a log nothing may run: calls end, and no new one gets a verdict.

@@ -22,6 +22,7 @@
 #include "supervisor/call.h"
 #include "supervisor/ends.h"
 #include "supervisor/journal.h"
+#include "supervisor/outside_clients.h"
 #include "supervisor/processes.h"
 #include "supervisor/runner.h"
 #include "supervisor/sandbox/smoke_test.h"
@@ -59,6 +60,9 @@ class Supervisor {
 
  private:
   std::map<std::string, Method> methods();
+  // A method after which approvals may be others.
+  asio::awaitable<Json> deciding(asio::awaitable<Json> (Supervisor::*function)(MethodCall),
+                                 MethodCall call);
   asio::awaitable<Json> hello(MethodCall call);
   asio::awaitable<Json> status(MethodCall call);
   asio::awaitable<Json> stop_requested(MethodCall call);
@@ -86,10 +90,13 @@ class Supervisor {
   asio::awaitable<Json> audit_query(MethodCall call);
 
   std::shared_ptr<Call> prepared_call(const Json& params, uid_t owner);
-  void check_against_verdict(const Call& call, const Json& params, const std::string& workdir) const;
-  asio::awaitable<void> refuse(std::string kind, std::string tool, std::string reason, Json payload);
+  void check_against_verdict(const Call& call, const Json& params,
+                             const std::string& workdir) const;
+  asio::awaitable<void> refuse(std::string kind, std::string tool, std::string reason,
+                               Json payload);
   asio::awaitable<void> not_started(std::shared_ptr<Call> call, MethodError failure);
   Json skill_json(const Skill& skill);
+  std::vector<std::string> hints_on(const Manifest& manifest) const;
   Skill known_skill(const std::string& name);
   void end_calls_of(const std::string& skill);
   void end_call(Call& call, const std::string& reason);
@@ -104,6 +111,7 @@ class Supervisor {
   void on_process_death(const std::string& name, const std::string& how);
   void on_refused_peer(const Peer& peer, const std::string& reason);
   void on_connection(const egress::Connection& event);
+  void when_recorded(std::function<void()> then);
   void on_log_failure(const std::string& why);
 
   Places places_;
@@ -124,6 +132,7 @@ class Supervisor {
   Calls calls_;
   Tickets tickets_;
   Processes processes_;
+  OutsideClients outside_;
   Ends ends_;
   Sandboxes sandboxes_;
   Runner runner_;

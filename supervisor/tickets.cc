@@ -17,7 +17,8 @@ std::string Tickets::issue(PreparedCommand command, Clock::time_point now) {
   if (entries_.size() >= kMaxTickets) {
     throw UserError("Too many commands wait to be started", "Try again in half a minute.");
   }
-  // The map is keyed by digest: a lookup then takes no time that depends on how much of a guess is right.
+  // The map is keyed by digest: a lookup then takes no time that depends on how much of a guess is
+  // right.
   std::string ticket = random_hex(kTicketBytes);
   entries_[sha256_hex(ticket)] = {std::move(command), now + kTicketLife};
   return ticket;

@@ -1,8 +1,8 @@
 // What is known of the host's tools by name.
 #pragma once
 
-#include <array>
 #include <algorithm>
+#include <array>
 #include <string_view>
 
 namespace sharkcage {
@@ -15,7 +15,8 @@ inline constexpr std::array<std::string_view, 7> kSandboxedTools = {
 inline constexpr std::array<std::string_view, 2> kReadingTools = {"read", "ls"};
 inline constexpr std::array<std::string_view, 2> kWritingTools = {"write", "edit"};
 
-// Tools of the host that reach nothing beyond the agent's own session: finding tools, ending a turn.
+// Tools of the host that reach nothing beyond the agent's own session: finding tools, ending a
+// turn.
 inline constexpr std::array<std::string_view, 6> kHarmlessTools = {
     "tool_search", "tool_describe", "tool_call", "sessions_yield", "session_status", "update_plan"};
 

@@ -29,6 +29,14 @@ void set_option(int fd, int level, int option, int value) {
   ::setsockopt(fd, level, option, &value, sizeof value);
 }
 
+void set_relay_options(int client, int upstream) {
+  set_option(client, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(upstream, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(upstream, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(upstream, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdle);
+  set_option(upstream, IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveInterval);
+}
+
 // connect(2) to exactly this address. Returns the socket and 0, EINPROGRESS or what failed.
 std::pair<UniqueFd, int> start_dial(const Address& address, unsigned port) {
   sockaddr_storage storage{};
@@ -49,10 +57,6 @@ std::pair<UniqueFd, int> start_dial(const Address& address, unsigned port) {
   }
   UniqueFd socket(::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket) return {UniqueFd(), errno};
-  set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(socket.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(socket.get(), IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdle);
-  set_option(socket.get(), IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveInterval);
   const int result = ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&storage), size);
   const int error = result == 0 ? 0 : errno;
   return {std::move(socket), error};
@@ -62,12 +66,6 @@ int pending_error(int fd) {
   int error = 0;
   socklen_t size = sizeof error;
   return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
-}
-
-bool is_connected(int fd) {
-  sockaddr_storage peer{};
-  socklen_t size = sizeof peer;
-  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0;
 }
 
 socks5::Reply outcome_of(int error) {
@@ -84,20 +82,26 @@ socks5::Reply outcome_of(int error) {
   }
 }
 
+const char* name_of(Protocol protocol) {
+  if (protocol == Protocol::kCaught) return "caught";
+  return protocol == Protocol::kSocks5 ? "socks5" : "http";
+}
+
 std::string seconds_of(std::chrono::milliseconds time) {
   return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(time).count()) + " s";
 }
 
 }  // namespace
 
-Attempt::Attempt(Services& services, std::shared_ptr<Listener> listener, UniqueFd client)
+Attempt::Attempt(Services& services, std::shared_ptr<Listener> listener, Entrance entrance,
+                 UniqueFd client)
     : services_(services),
       listener_(std::move(listener)),
       client_(services.loop, std::move(client)),
       deadline_(services.loop),
-      answer_(services.loop),
       accepted_(Clock::now()),
       progress_(accepted_),
+      entrance_(entrance),
       number_(++services.last_connection) {
   listener_->add(*this);
 }
@@ -108,14 +112,10 @@ Attempt::~Attempt() {
 
 asio::awaitable<void> Attempt::run() {
   const auto self = shared_from_this();
-  set_option(client_.fd(), IPPROTO_TCP, TCP_NODELAY, 1);
   deadline_.set(services_.limits.handshake, [this] {
     cut("the handshake took longer than " + seconds_of(services_.limits.handshake));
   });
-  const FindCall find_call = [this](const std::string& token) {
-    return call_ = listener_->call_of(token);
-  };
-  Handshake handshake = co_await shake_hands(client_, find_call);
+  Handshake handshake = co_await shake();
   deadline_.clear();
   if (auto* requested = std::get_if<Requested>(&handshake)) {
     co_await serve(std::move(*requested));
@@ -126,11 +126,24 @@ asio::awaitable<void> Attempt::run() {
   }
 }
 
+asio::awaitable<Handshake> Attempt::shake() {
+  if (entrance_ == Entrance::kCaught) {
+    Handshake announced = co_await listener_->announced(client_);
+    co_return announced;
+  }
+  const FindCall find_call = [this](const std::string& token) {
+    return call_ = listener_->call_of(token);
+  };
+  Handshake handshake = co_await shake_hands(client_, find_call);
+  program_ = listener_->program_of(client_);
+  co_return handshake;
+}
+
 void Attempt::cut(std::string reason) {
   if (cut_reason_.empty()) cut_reason_ = std::move(reason);
   client_.cut();
   if (upstream_) upstream_->cut();
-  answer_.cancel();
+  if (lookup_) lookup_->give_up();
 }
 
 asio::awaitable<void> Attempt::refuse(Refused refused) {
@@ -141,6 +154,8 @@ asio::awaitable<void> Attempt::refuse(Refused refused) {
 
 asio::awaitable<void> Attempt::serve(Requested requested) {
   protocol_ = requested.protocol;
+  call_ = requested.call;
+  if (entrance_ == Entrance::kCaught) program_ = requested.program;
   host_ = requested.host;
   port_ = requested.port;
   if (requested.command != socks5::Command::kConnect) {
@@ -154,8 +169,8 @@ asio::awaitable<void> Attempt::serve(Requested requested) {
 
 // From here to the dial nothing looks the name up again: what is judged is what is dialled.
 asio::awaitable<void> Attempt::connect(const Destination& destination, const std::string& early) {
-  const Rules& rules = listener_->rules();
-  const Rules::Match match = rules.match(destination);
+  const DestinationRules& rules = listener_->rules();
+  const DestinationRules::Match match = rules.match(destination);
   if (match.rules.empty()) {
     co_await block(match.reason, match.rule, socks5::Reply::kNotAllowed);
     co_return;
@@ -167,7 +182,7 @@ asio::awaitable<void> Attempt::connect(const Destination& destination, const std
     std::string reason = cut_reason_;
     if (reason.empty()) reason = "unresolvable: " + resolution.error;
     std::string reply =
-        reply_to(protocol_, socks5::Reply::kHostUnreachable, host_ + " is " + reason);
+        reply_to(*protocol_, socks5::Reply::kHostUnreachable, host_ + " is " + reason);
     co_await report(Decision::kAllow, Phase::kClose, std::move(reason));
     co_await part(std::move(reply));
     co_return;
@@ -195,7 +210,7 @@ asio::awaitable<void> Attempt::connect(const Destination& destination, const std
     why = std::strerror(error);
     co_await fail(error);
   }
-  std::string reply = reply_to(protocol_, outcome, asked() + ": " + why);
+  std::string reply = reply_to(*protocol_, outcome, asked() + ": " + why);
   co_await part(std::move(reply));
 }
 
@@ -204,45 +219,21 @@ asio::awaitable<Resolution> Attempt::resolve(const Destination& destination) {
   if (is_localhost(destination.host)) {
     co_return Resolution{{*Address::parse("127.0.0.1"), *Address::parse("::1")}, ""};
   }
-  Resolution resolution = co_await look_up(destination.host);
+  if (entrance_ == Entrance::kCaught) {
+    if (auto found = listener_->found_lately(destination.host)) co_return std::move(*found);
+  }
+  lookup_ = std::make_shared<Lookup>(services_.loop);
+  if (!cut_reason_.empty()) lookup_->give_up();
+  Resolution resolution = co_await listener_->look_up(destination.host, lookup_);
+  lookup_.reset();
   co_return resolution;
-}
-
-asio::awaitable<Resolution> Attempt::look_up(const std::string& name) {
-  const auto late = Clock::now() + services_.limits.resolve;
-  asio::error_code ignored;
-  const auto waiting = [&] { return cut_reason_.empty() && Clock::now() < late; };
-
-  deadline_.set(services_.limits.resolve, [this] { listener_->lookup_freed.cancel(); });
-  while (waiting() && listener_->lookups >= services_.limits.lookups) {
-    co_await listener_->lookup_freed.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-  }
-  deadline_.clear();
-  if (!waiting()) co_return Resolution{{}, "the sandbox asks for too many names at once"};
-
-  ++listener_->lookups;
-  answer_.expires_at(late);
-  const auto answer = std::make_shared<std::optional<Resolution>>();
-  // The answer may come long after this attempt is over; until then it counts as a lookup.
-  services_.resolver.resolve(
-      name, [listener = listener_, attempt = weak_from_this(), answer](Resolution resolution) {
-        --listener->lookups;
-        listener->lookup_freed.cancel();
-        *answer = std::move(resolution);
-        if (const auto self = attempt.lock()) self->answer_.cancel();
-      });
-  while (!answer->has_value() && waiting()) {
-    co_await answer_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-  }
-  if (!answer->has_value()) co_return Resolution{{}, "no answer in time"};
-  co_return std::move(**answer);
 }
 
 asio::awaitable<int> Attempt::dial(const Address& address, unsigned port) {
   auto [socket, started] = start_dial(address, port);
   if (started != 0 && started != EINPROGRESS) co_return started;
   upstream_.emplace(services_.loop, std::move(socket));
-  if (started == 0) co_return 0;
+  if (started == 0 || is_connected(upstream_->fd())) co_return 0;  // to this very host, mostly
 
   bool late = false;
   deadline_.set(services_.limits.connect, [this, &late] {
@@ -261,8 +252,9 @@ asio::awaitable<int> Attempt::dial(const Address& address, unsigned port) {
 
 asio::awaitable<void> Attempt::carry(std::string early) {
   watch_idleness();
-  const std::string accepted = reply_to(protocol_, socks5::Reply::kSucceeded, "");
+  const std::string accepted = reply_to(*protocol_, socks5::Reply::kSucceeded, "");
   bool whole = co_await client_.write_all(accepted);
+  set_relay_options(client_.fd(), upstream_->fd());  // while the client reads
   if (whole) whole = co_await upstream_->write_all(early);
   if (whole) {
     traffic_.up += early.size();
@@ -295,13 +287,14 @@ void Attempt::watch_idleness() {
 
 asio::awaitable<void> Attempt::block(std::string reason, std::string rule, socks5::Reply outcome) {
   rule_ = std::move(rule);
-  std::string reply = reply_to(protocol_, outcome, asked() + ": " + reason);
+  std::string reply = reply_to(*protocol_, outcome, asked() + ": " + reason);
   co_await report(Decision::kBlock, Phase::kClose, std::move(reason));
   co_await part(std::move(reply));
 }
 
 std::string Attempt::asked() const {
-  return host_ + ":" + std::to_string(port_);
+  const bool v6 = host_.find(':') != std::string::npos;
+  return (v6 ? "[" + host_ + "]" : host_) + ":" + std::to_string(port_);
 }
 
 asio::awaitable<void> Attempt::fail(int error) {
@@ -312,7 +305,12 @@ asio::awaitable<void> Attempt::fail(int error) {
 
 // A close with unread bytes would make a reset of the reply (RFC 1122, section 4.2.2.13), so
 // whatever the client still sends is read first, within limits.
+// Who has no protocol to be told in gets a reset, so that the end is not taken for the server's.
 asio::awaitable<void> Attempt::part(std::string reply) {
+  if (entrance_ == Entrance::kCaught) {
+    client_.reset_on_close();
+    co_return;
+  }
   deadline_.set(services_.limits.farewell, [this] { client_.cut(); });
   bool there = co_await client_.write_all(reply);
   ::shutdown(client_.fd(), SHUT_WR);
@@ -339,6 +337,8 @@ asio::awaitable<void> Attempt::report(Decision decision, Phase phase, std::strin
   event.call = call_.empty() ? listener_->only_call() : call_;
   event.session = listen.session;
   event.skill = listen.skill;
+  event.program = program_;
+  if (protocol_) event.protocol = name_of(*protocol_);
   event.host = host_;
   event.port = port_;
   event.address = address_;
@@ -350,8 +350,7 @@ asio::awaitable<void> Attempt::report(Decision decision, Phase phase, std::strin
   event.duration_us = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::microseconds>(lasted).count());
   event.phase = phase;
-  Event message = std::move(event);
-  co_await services_.channel.send(std::move(message));
+  co_await listener_->reports().send(std::move(event));
 }
 
 }  // namespace sharkcage::egress

@@ -15,9 +15,13 @@ namespace sharkcage::egress {
 
 class Listener;
 
+// By which socket of a sandbox it came.
+enum class Entrance { kProxy, kCaught };
+
 class Attempt : public std::enable_shared_from_this<Attempt> {
  public:
-  Attempt(Services& services, std::shared_ptr<Listener> listener, UniqueFd client);
+  Attempt(Services& services, std::shared_ptr<Listener> listener, Entrance entrance,
+          UniqueFd client);
   ~Attempt();
 
   // The whole story. Reports every outcome but one: a client that left without a word.
@@ -30,11 +34,11 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   const std::string& call() const { return call_; }
 
  private:
+  asio::awaitable<Handshake> shake();
   asio::awaitable<void> refuse(Refused refused);
   asio::awaitable<void> serve(Requested requested);
   asio::awaitable<void> connect(const Destination& destination, const std::string& early);
   asio::awaitable<Resolution> resolve(const Destination& destination);
-  asio::awaitable<Resolution> look_up(const std::string& name);
   asio::awaitable<int> dial(const Address& address, unsigned port);
   asio::awaitable<void> carry(std::string early);
   void watch_idleness();
@@ -49,15 +53,17 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   Stream client_;
   std::optional<Stream> upstream_;
   Deadline deadline_;
-  asio::steady_timer answer_;  // ends when a lookup has its answer or its time is over
+  std::shared_ptr<Lookup> lookup_;  // while one is under way
   std::chrono::steady_clock::time_point accepted_;
   std::chrono::steady_clock::time_point progress_;
   Traffic traffic_;
   std::string cut_reason_;
   // What the reports say, as far as it is known.
+  const Entrance entrance_;
   std::uint64_t number_ = 0;
-  Protocol protocol_ = Protocol::kSocks5;
+  std::optional<Protocol> protocol_;
   std::string call_;
+  std::string program_;
   std::string host_;
   unsigned port_ = 0;
   std::string address_;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "capabilities/caught.h"
 #include "common/errors.h"
 
 namespace sharkcage::egress {
@@ -16,9 +17,12 @@ namespace {
 
 Channel::Received received(std::string_view packet, std::vector<UniqueFd> fds) {
   Order order = order_from_text(packet);
-  const std::size_t expected = std::holds_alternative<Listen>(order) ? 1 : 0;
+  std::size_t expected = 0;
+  if (const auto* listen = std::get_if<Listen>(&order)) {
+    expected = listen->sockets == Sockets::kAll ? std::size_t{kNetworkFds} : 1;
+  }
   if (fds.size() != expected) throw UserError("egress protocol: an order with wrong descriptors");
-  return {std::move(order), expected == 1 ? std::move(fds.front()) : UniqueFd()};
+  return {std::move(order), std::move(fds)};
 }
 
 }  // namespace

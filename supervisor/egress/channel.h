@@ -5,6 +5,7 @@
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <optional>
+#include <vector>
 
 #include "common/fd.h"
 #include "supervisor/egress/control.h"
@@ -17,7 +18,7 @@ class Channel {
 
   struct Received {
     Order order;
-    UniqueFd socket;  // with `Listen`, and with nothing else
+    std::vector<UniqueFd> sockets;  // with `Listen`, and with nothing else
   };
   // The next order; nothing at end of file. Throws UserError for what is not the protocol.
   asio::awaitable<std::optional<Received>> receive();

@@ -1,15 +1,18 @@
 #include "supervisor/egress/control.h"
 
+#include <algorithm>
 #include <initializer_list>
+#include <iterator>
 #include <limits>
 
+#include "capabilities/destinations.h"
 #include "common/errors.h"
-#include "supervisor/egress/rules.h"
 
 namespace sharkcage::egress {
 namespace {
 
 constexpr JsonLimits kLimits{kMaxMessage, 4};
+constexpr std::string_view kSocketNames[] = {"all", "proxy", "names"};  // by Sockets
 
 template <class... Fs>
 struct Overloaded : Fs... {
@@ -77,16 +80,25 @@ std::string kind_of(const Json& value, const char* member) {
   return value.at(member).get<std::string>();
 }
 
+CallToken token_from(const Members& members) {
+  return {members.text("call"), members.text("token"), members.number("command")};
+}
+
 Listen listen_from(const Json& value) {
-  const Members members(value, "listen",
-                        {"order", "id", "session", "skill", "tokens", "hosts", "deny_hosts"});
+  const Members members(
+      value, "listen",
+      {"order", "id", "sockets", "session", "skill", "tokens", "hosts", "deny_hosts"});
   Listen listen;
   listen.id = members.number("id");
+  const auto* const sockets =
+      std::find(std::begin(kSocketNames), std::end(kSocketNames), members.text("sockets"));
+  if (sockets == std::end(kSocketNames)) members.fail("unknown sockets");
+  listen.sockets = static_cast<Sockets>(sockets - std::begin(kSocketNames));
   listen.session = members.text("session");
   listen.skill = members.text("skill");
   for (const Json& entry : members.list("tokens")) {
-    const Members token(entry, "a token", {"call", "token"});
-    listen.tokens.push_back({token.text("call"), token.text("token")});
+    const Members token(entry, "a token", {"call", "command", "token"});
+    listen.tokens.push_back(token_from(token));
   }
   for (const Json& entry : members.list("hosts")) {
     const Members rule(entry, "a host", {"host", "port", "internal"});
@@ -107,10 +119,11 @@ Json to_json(const Listen& listen) {
   }
   Json tokens = Json::array();
   for (const CallToken& token : listen.tokens) {
-    tokens.push_back({{"call", token.call}, {"token", token.token}});
+    tokens.push_back({{"call", token.call}, {"command", token.command}, {"token", token.token}});
   }
   return {{"order", "listen"},
           {"id", listen.id},
+          {"sockets", kSocketNames[static_cast<std::size_t>(listen.sockets)]},
           {"session", listen.session},
           {"skill", listen.skill},
           {"tokens", std::move(tokens)},
@@ -119,8 +132,8 @@ Json to_json(const Listen& listen) {
 }
 
 Admit admit_from(const Json& value) {
-  const Members members(value, "admit", {"order", "id", "call", "token"});
-  return {members.number("id"), {members.text("call"), members.text("token")}};
+  const Members members(value, "admit", {"order", "id", "call", "command", "token"});
+  return {members.number("id"), token_from(members)};
 }
 
 Dismiss dismiss_from(const Json& value) {
@@ -131,14 +144,17 @@ Dismiss dismiss_from(const Json& value) {
 Connection connection_from(const Json& value) {
   const Members members(
       value, "connection",
-      {"event", "id", "connection", "call", "session", "skill", "host", "port", "address",
-       "decision", "reason", "rule", "bytes_up", "bytes_down", "duration_us", "phase"});
+      {"event",    "id",         "connection",  "call",    "session",  "skill",   "protocol",
+       "program",  "host",       "port",        "address", "decision", "reason",  "rule",
+       "bytes_up", "bytes_down", "duration_us", "phase",   "count",    "first_us"});
   Connection event;
   event.id = members.number("id");
   event.connection = members.number("connection");
   event.call = members.text("call");
   event.session = members.text("session");
   event.skill = members.text("skill");
+  event.protocol = members.text("protocol");
+  event.program = members.text("program");
   event.host = members.text("host");
   event.port = static_cast<unsigned>(members.number("port", 65535));
   event.address = members.text("address");
@@ -153,6 +169,11 @@ Connection connection_from(const Json& value) {
   const std::string phase = members.text("phase");
   if (phase != "open" && phase != "close") members.fail("unknown phase");
   event.phase = phase == "open" ? Phase::kOpen : Phase::kClose;
+  event.count = members.number("count");
+  if (event.count == 0 || (event.count > 1 && !dialled_nothing(event))) {
+    members.fail("a count of what is no refusal");
+  }
+  event.first_us = static_cast<std::int64_t>(members.number("first_us"));
   return event;
 }
 
@@ -163,6 +184,8 @@ Json to_json(const Connection& event) {
           {"call", event.call},
           {"session", event.session},
           {"skill", event.skill},
+          {"protocol", event.protocol},
+          {"program", event.program},
           {"host", event.host},
           {"port", event.port},
           {"address", event.address},
@@ -172,7 +195,9 @@ Json to_json(const Connection& event) {
           {"bytes_up", event.bytes_up},
           {"bytes_down", event.bytes_down},
           {"duration_us", event.duration_us},
-          {"phase", event.phase == Phase::kOpen ? "open" : "close"}};
+          {"phase", event.phase == Phase::kOpen ? "open" : "close"},
+          {"count", event.count},
+          {"first_us", event.first_us}};
 }
 
 }  // namespace
@@ -186,8 +211,10 @@ void check_token(const CallToken& token) {
 }
 
 void check_listen(const Listen& listen) {
-  for (const CallToken& token : listen.tokens) check_token(token);
-  Rules(listen.hosts, listen.deny_hosts);
+  for (const CallToken& token : listen.tokens) {
+    if (listen.sockets != Sockets::kNames) check_token(token);
+  }
+  DestinationRules(listen.hosts, listen.deny_hosts);
 }
 
 std::string order_to_text(const Order& order) {
@@ -197,6 +224,7 @@ std::string order_to_text(const Order& order) {
                    return Json{{"order", "admit"},
                                {"id", admit.id},
                                {"call", admit.token.call},
+                               {"command", admit.token.command},
                                {"token", admit.token.token}};
                  },
                  [](const Dismiss& dismiss) {

@@ -2,11 +2,13 @@
 // socket. This header is the protocol; both sides use it.
 //
 //   supervisor → egress (orders)
-//     {"order": "listen", "id": N, "session": "…", "skill": "…",
-//      "tokens": [{"call": "…", "token": "…"}…],
+//     {"order": "listen", "id": N, "sockets": "all"|"proxy"|"names", "session": "…", "skill": "…",
+//      "tokens": [{"call": "…", "command": N, "token": "…"}…],
 //      "hosts": [{"host": "…", "port": N, "internal": B}…], "deny_hosts": ["…"…]}
-//                      + exactly one descriptor: the listening socket, made inside the sandbox
-//     {"order": "admit", "id": N, "call": "…", "token": "…"}   one more call of that sandbox
+//                      + what NetworkFd lists (capabilities/caught.h), made inside the sandbox, or
+//                        one of them alone
+//     {"order": "admit", "id": N, "call": "…", "command": N, "token": "…"}   one more call of that
+//                        sandbox
 //     {"order": "dismiss", "id": N, "call": "…"}   its token ends, its connections are cut
 //     {"order": "close", "id": N}      all tokens end, all connections are cut
 //
@@ -17,6 +19,8 @@
 //     {"event": "failed", "id": N, "reason": "…"}  an order that was not carried out; N 0: the
 //     egress
 //                                      itself could not start, its end follows
+// A third descriptor is memory that both see: how often each listener's attempts came to nothing
+// (refused_counts.h).
 //
 // Ids are the supervisor's, positive, and never used twice in one egress. Descriptors and objects
 // of any other shape end the egress: it does not guess what the supervisor meant.
@@ -36,6 +40,7 @@ namespace sharkcage::egress {
 // Where the egress finds its descriptors.
 inline constexpr int kControlFd = 3;   // SEQPACKET, this protocol
 inline constexpr int kLifelineFd = 4;  // end of file: the supervisor is gone, so is the egress
+inline constexpr int kCountsFd = 5;    // a memfd, only until it is mapped
 
 // One packet is one skb chain of a Unix socket, bounded by the default send buffer (unix(7)).
 inline constexpr std::size_t kMaxMessage = 128u << 10;
@@ -47,12 +52,17 @@ inline constexpr std::size_t kMaxToken = 255;
 // What the connections of one call show.
 struct CallToken {
   std::string call;
-  std::string token;  // a secret: in no event, no error and no log
+  std::string token;          // a secret: in no event, no error and no log; empty without a proxy
+  std::uint64_t command = 0;  // its command's number in the sandbox, by which caught ones are known
 };
 
-// Whose connections arrive on one listening socket, and where they may go.
+// Which descriptors go with a `Listen`.
+enum class Sockets { kAll, kProxy, kNames };
+
+// Whose connections arrive on a sandbox's sockets, and where they may go.
 struct Listen {
   std::uint64_t id = 0;
+  Sockets sockets = Sockets::kProxy;
   std::string session;
   std::string skill;
   std::vector<CallToken> tokens;  // of the calls that use the sandbox now
@@ -91,12 +101,18 @@ enum class Phase { kOpen, kClose };
 //            phase "close" at the end, with the bytes. A name with several addresses gives such a
 //            pair for each address that was tried.
 //   allowed but unresolvable: one event, phase "close", without an address; nothing was dialled.
+// Where nothing was dialled, attempts that are alike are told together (refusals.h): `count` is
+// their number, `first_us` the time of the first, all other members are the first one's.
 struct Connection {
   std::uint64_t id = 0;          // of the listener
   std::uint64_t connection = 0;  // joins "open" and "close"; unique within one egress process
   std::string call;              // empty: no token told, and several calls use the sandbox
   std::string session;
   std::string skill;
+  // "socks5", "http"; "caught" without a proxy's protocol; "dns" for a name that was asked for,
+  // which has one event, without a port. Empty when the client said nothing that was understood.
+  std::string protocol;
+  std::string program;  // the name of who connected, printable; empty where it is not known
   std::string host;     // as requested, made printable; empty when no request was understood
   unsigned port = 0;    // 0 when no request was understood
   std::string address;  // the judged address, without port; empty when there is none
@@ -107,7 +123,15 @@ struct Connection {
   std::uint64_t bytes_down = 0;  // to the sandbox
   std::uint64_t duration_us = 0;
   Phase phase = Phase::kClose;
+  std::uint64_t count = 1;
+  std::int64_t first_us = 0;  // microseconds since 1970
 };
+
+// Whether it is one of those that are told together.
+inline bool dialled_nothing(const Connection& event) {
+  return event.phase == Phase::kClose &&
+         (event.decision == Decision::kBlock || event.address.empty());
+}
 
 struct Closed {
   std::uint64_t id = 0;

@@ -18,9 +18,14 @@
 namespace sharkcage::egress {
 namespace {
 
+// Above what an egress can hold (services.h).
+constexpr std::size_t kMaxOpen = 65536;
+// The largest number that JSON carries exactly: memory that the egress writes may say anything.
+constexpr std::uint64_t kMaxCount = 1ull << 53;
+
 // A copy of `fd` that no dup2 to one of the well-known numbers can hit.
-UniqueFd out_of_the_way(const UniqueFd& fd) {
-  const int copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, kLifelineFd + 1);
+UniqueFd out_of_the_way(int fd) {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, kCountsFd + 1);
   if (copy < 0) throw_errno("fcntl F_DUPFD_CLOEXEC");
   return UniqueFd(copy);
 }
@@ -32,15 +37,16 @@ void check(int error, const char* call) {
 // posix_spawn's two objects, with their lifetimes.
 class SpawnPlan {
  public:
-  SpawnPlan(int control, int lifeline) {
+  SpawnPlan(int control, int lifeline, int counts) {
     check(::posix_spawn_file_actions_init(&actions_), "posix_spawn_file_actions_init");
     check(::posix_spawnattr_init(&attributes_), "posix_spawnattr_init");
     check(::posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDONLY, 0), "addopen");
     check(::posix_spawn_file_actions_addopen(&actions_, 1, "/dev/null", O_WRONLY, 0), "addopen");
     check(::posix_spawn_file_actions_adddup2(&actions_, control, kControlFd), "adddup2");
     check(::posix_spawn_file_actions_adddup2(&actions_, lifeline, kLifelineFd), "adddup2");
+    check(::posix_spawn_file_actions_adddup2(&actions_, counts, kCountsFd), "adddup2");
     // Whatever another thread opened without close-on-exec is not for the egress.
-    check(::posix_spawn_file_actions_addclosefrom_np(&actions_, kLifelineFd + 1), "addclosefrom");
+    check(::posix_spawn_file_actions_addclosefrom_np(&actions_, kCountsFd + 1), "addclosefrom");
     sigset_t none;
     sigset_t all;
     sigemptyset(&none);
@@ -93,13 +99,16 @@ void EgressClient::start() {
   auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
   auto [lifeline_read, lifeline_write] = make_pipe();
   if (::fcntl(ours.get(), F_SETFL, O_NONBLOCK) != 0) throw_errno("fcntl O_NONBLOCK");
-  const UniqueFd control = out_of_the_way(theirs);
-  const UniqueFd lifeline = out_of_the_way(lifeline_read);
-  pid_ = SpawnPlan(control.get(), lifeline.get()).run(executable_);
+  const UniqueFd control = out_of_the_way(theirs.get());
+  const UniqueFd lifeline = out_of_the_way(lifeline_read.get());
+  refused_.emplace();
+  told_.assign(RefusedCounts::kPlaces, 0);
+  const UniqueFd counts = out_of_the_way(refused_->memory());
+  pid_ = SpawnPlan(control.get(), lifeline.get(), counts.get()).run(executable_);
   control_ = std::move(ours);
   lifeline_ = std::move(lifeline_write);
   outgoing_.clear();
-  for (const auto& [id, kept] : kept_) send(kept.listen, kept.socket.get());
+  for (const auto& [id, kept] : kept_) send(kept.listen, kept.sockets);
 }
 
 void EgressClient::stop() {
@@ -107,31 +116,38 @@ void EgressClient::stop() {
 }
 
 std::vector<Event> EgressClient::on_readable() {
-  std::string packet(kMaxMessage, '\0');
-  while (running()) {
-    std::vector<UniqueFd> fds;
-    const ssize_t size =
-        recv_with_fds(control_.get(), packet.data(), packet.size(), fds, MSG_DONTWAIT);
-    if (size < 0 && errno == EAGAIN) break;
-    if (size <= 0) {
-      died("");
-      break;
+  try {
+    while (running() && pending_.size() < kMaxEvents) {
+      const Read read = read_one();
+      if (read == Read::kNothing) break;
+      if (read == Read::kEnd) died("");
     }
-    try {
-      if (!fds.empty()) throw UserError("a descriptor came with it");
-      Event event = event_from_text({packet.data(), static_cast<std::size_t>(size)});
-      note(event);
-      pending_.push_back(std::move(event));
-    } catch (const UserError& error) {
-      died(std::string("protocol error: ") + error.what());
-    }
+  } catch (const UserError& error) {
+    died(std::string("protocol error: ") + error.what());
   }
   return std::exchange(pending_, {});
 }
 
+EgressClient::Read EgressClient::read_one() {
+  // Kept, since it is mapped anew otherwise; only what packets fill of it is ever touched.
+  if (!packet_) packet_ = std::make_unique_for_overwrite<char[]>(kMaxMessage);
+  std::vector<UniqueFd> fds;
+  const ssize_t size = recv_with_fds(control_.get(), packet_.get(), kMaxMessage, fds, MSG_DONTWAIT);
+  if (size < 0 && errno == EAGAIN) return Read::kNothing;
+  if (size <= 0) return Read::kEnd;
+  if (!fds.empty()) throw UserError("a descriptor came with it");
+  Event event = event_from_text({packet_.get(), static_cast<std::size_t>(size)});
+  note(event);
+  pending_.push_back(std::move(event));
+  return Read::kEvent;
+}
+
 void EgressClient::note(const Event& event) {
   if (const auto* connection = std::get_if<Connection>(&event)) {
-    if (connection->phase == Phase::kOpen) {
+    if (dialled_nothing(*connection)) {
+      told_[connection->id % told_.size()] += connection->count;
+    } else if (connection->phase == Phase::kOpen) {
+      if (open_.size() >= kMaxOpen) throw UserError("more connections than it may have");
       open_[connection->connection] = *connection;
     } else {
       open_.erase(connection->connection);
@@ -144,8 +160,8 @@ void EgressClient::note(const Event& event) {
 void EgressClient::on_writable() {
   while (running() && !outgoing_.empty()) {
     const Outgoing& next = outgoing_.front();
-    const int fd = next.fd.get();
-    const std::span<const int> fds(&fd, fd >= 0 ? 1 : 0);
+    std::vector<int> fds;
+    for (const UniqueFd& fd : next.fds) fds.push_back(fd.get());
     if (send_with_fds(control_.get(), next.text, fds, MSG_DONTWAIT) < 0) {
       // Any other failure is the end of the process, which `on_readable` sees and reports.
       if (errno != EAGAIN) outgoing_.clear();
@@ -155,7 +171,7 @@ void EgressClient::on_writable() {
   }
 }
 
-std::uint64_t EgressClient::listen(Listen listen, UniqueFd socket) {
+std::uint64_t EgressClient::listen(Listen listen, std::vector<UniqueFd> sockets) {
   check_listen(listen);
   listen.id = last_id_ + 1;
   if (order_to_text(listen).size() > kMaxMessage) {
@@ -163,17 +179,17 @@ std::uint64_t EgressClient::listen(Listen listen, UniqueFd socket) {
                     "Approve patterns or networks in place of single hosts.");
   }
   const std::uint64_t id = ++last_id_;
-  const Kept& kept = kept_[id] = Kept{std::move(listen), std::move(socket)};
-  if (running()) send(kept.listen, kept.socket.get());
+  const Kept& kept = kept_[id] = Kept{std::move(listen), std::move(sockets)};
+  if (running()) send(kept.listen, kept.sockets);
   return id;
 }
 
 void EgressClient::admit(std::uint64_t id, CallToken token) {
-  check_token(token);
   const auto found = kept_.find(id);
   if (found == kept_.end()) return;
+  if (found->second.listen.sockets != Sockets::kNames) check_token(token);
   found->second.listen.tokens.push_back(token);
-  if (running()) send(Admit{id, std::move(token)}, -1);
+  if (running()) send(Admit{id, std::move(token)});
 }
 
 void EgressClient::dismiss(std::uint64_t id, const std::string& call) {
@@ -181,23 +197,23 @@ void EgressClient::dismiss(std::uint64_t id, const std::string& call) {
   if (found == kept_.end()) return;
   std::erase_if(found->second.listen.tokens,
                 [&](const CallToken& token) { return token.call == call; });
-  if (running()) send(Dismiss{id, call}, -1);
+  if (running()) send(Dismiss{id, call});
 }
 
 void EgressClient::close(std::uint64_t id) {
   if (kept_.erase(id) == 0 || !running()) return;
   closing_.insert(id);
-  send(Close{id}, -1);
+  send(Close{id});
 }
 
-void EgressClient::send(const Order& order, int fd) {
-  UniqueFd copy;
-  if (fd >= 0) {
-    // The kept socket may be closed while the order still waits.
-    copy.reset(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-    if (!copy) throw_errno("fcntl F_DUPFD_CLOEXEC");
+void EgressClient::send(const Order& order, const std::vector<UniqueFd>& fds) {
+  Outgoing outgoing{order_to_text(order), {}};
+  for (const UniqueFd& fd : fds) {
+    // What is kept may be closed while the order still waits.
+    outgoing.fds.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+    if (!outgoing.fds.back()) throw_errno("fcntl F_DUPFD_CLOEXEC");
   }
-  outgoing_.push_back({order_to_text(order), std::move(copy)});
+  outgoing_.push_back(std::move(outgoing));
   on_writable();
 }
 
@@ -207,6 +223,11 @@ void EgressClient::died(std::string how) {
   const std::string status = wait_for_end(pid_);
   ended_ = how.empty() ? status : std::move(how);
   pid_ = -1;
+  try {
+    while (read_one() == Read::kEvent) continue;
+  } catch (const UserError&) {
+    // What breaks the protocol is not told.
+  }
   control_.reset();
   lifeline_.reset();
   outgoing_.clear();
@@ -216,8 +237,33 @@ void EgressClient::died(std::string how) {
     pending_.emplace_back(std::move(event));
   }
   open_.clear();
+  tell_untold();
   for (const std::uint64_t id : closing_) pending_.emplace_back(Closed{id});
   closing_.clear();
+}
+
+void EgressClient::tell_untold() {
+  // By place. A listener that is closing is not kept any more: whose it was is not known then.
+  std::map<std::size_t, const Listen*> kept;
+  for (const auto& [id, entry] : kept_) kept[id % told_.size()] = &entry.listen;
+  for (std::size_t place = 0; place < told_.size(); ++place) {
+    const std::uint64_t counted = refused_->at(place);
+    if (counted <= told_[place]) continue;
+    Connection event;
+    event.count = std::min(counted - told_[place], kMaxCount);
+    event.reason = "refused attempts that the egress had not told yet when it died";
+    event.first_us = std::chrono::duration_cast<std::chrono::microseconds>(
+                         std::chrono::system_clock::now().time_since_epoch())
+                         .count();
+    if (const auto listen = kept.find(place); listen != kept.end()) {
+      event.id = listen->second->id;
+      event.session = listen->second->session;
+      event.skill = listen->second->skill;
+      if (listen->second->tokens.size() == 1) event.call = listen->second->tokens[0].call;
+    }
+    pending_.emplace_back(std::move(event));
+  }
+  refused_.reset();
 }
 
 }  // namespace sharkcage::egress

@@ -3,7 +3,7 @@
 //
 //   EgressClient egress(bin_dir + "/sharkcage-egress");
 //   egress.start();                         // watch egress.fd() for reading
-//   id = egress.listen(listen, socket);     // before the command starts
+//   id = egress.listen(listen, sockets);    // before the command starts
 //   for (Event& e : egress.on_readable())   // whenever fd() is readable
 //   if (!egress.running()) egress.start();  // watch the new fd(); kept listeners are served again
 //   egress.admit(id, token);                // one more call in the same sandbox
@@ -19,12 +19,15 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "common/fd.h"
 #include "supervisor/egress/control.h"
+#include "supervisor/egress/refused_counts.h"
 
 namespace sharkcage::egress {
 
@@ -41,8 +44,8 @@ class EgressClient {
   // running. Nothing else may reap the process. Throws std::system_error.
   void start();
 
-  // Ends the process and waits for its end. Listeners are kept; connections that were open are
-  // returned by the next `on_readable`.
+  // Ends the process and waits for its end. Listeners are kept; what it had told and what is told
+  // in its place is returned by the next `on_readable`.
   void stop();
 
   // False before `start`, and once the process has died or broken the protocol. Only `on_readable`,
@@ -53,21 +56,24 @@ class EgressClient {
   // The control socket (nonblocking), -1 when not running. A new one with each start.
   int fd() const { return control_.get(); }
 
-  // Reads what has arrived, without blocking. At the process's death it also returns, for every
-  // connection that was open, the closing event that the process could not send (reason "the egress
-  // died"), and `Closed` for every listener that was closing, so that each allowed connection has
+  // Reads what has arrived, without blocking, and at most `kMaxEvents`: one that sends as fast as
+  // it can does not keep the caller from its other work. At the process's death it also returns,
+  // for every connection that was open, the closing event that the process could not send (reason
+  // "the egress died"), for every listener the number of refused attempts of which it had not told
+  // yet, and `Closed` for every listener that was closing, so that each allowed connection has
   // exactly one end. Never throws for what the process
   // sends: one that breaks the protocol is killed, which is its death.
+  static constexpr std::size_t kMaxEvents = 256;
   std::vector<Event> on_readable();
 
   bool wants_write() const { return !outgoing_.empty(); }
   void on_writable();
 
-  // Serves `socket` (listening, of the sandbox's network namespace) under the given rules and
+  // Serves `sockets` (what NetworkFd lists, or a listening socket alone) under the given rules and
   // tokens, now and in every process started later, until `close`. `listen.id` is ignored, the
   // returned id is unique for this client. While no process is running it is only kept. Throws
   // UserError for a token or a rule that the egress would refuse; nothing is kept then.
-  std::uint64_t listen(Listen listen, UniqueFd socket);
+  std::uint64_t listen(Listen listen, std::vector<UniqueFd> sockets);
 
   // One more call that uses the listener, and the end of one: its token ends, its connections are
   // cut. Unknown ids and calls are ignored. `admit` throws UserError for a token that the egress
@@ -85,16 +91,19 @@ class EgressClient {
  private:
   struct Kept {
     Listen listen;
-    UniqueFd socket;
+    std::vector<UniqueFd> sockets;
   };
   struct Outgoing {
     std::string text;
-    UniqueFd fd;
+    std::vector<UniqueFd> fds;
   };
 
-  void send(const Order& order, int fd);
+  void send(const Order& order, const std::vector<UniqueFd>& fds = {});
+  enum class Read { kEvent, kNothing, kEnd };
+  Read read_one();
   void note(const Event& event);
   void died(std::string how);
+  void tell_untold();
 
   std::string executable_;
   pid_t pid_ = -1;
@@ -104,8 +113,11 @@ class EgressClient {
   std::map<std::uint64_t, Kept> kept_;
   std::map<std::uint64_t, Connection> open_;
   std::set<std::uint64_t> closing_;
+  std::optional<RefusedCounts> refused_;
+  std::vector<std::uint64_t> told_;  // of these, by place
   std::deque<Outgoing> outgoing_;
   std::vector<Event> pending_;
+  std::unique_ptr<char[]> packet_;
   std::string ended_;
 };
 

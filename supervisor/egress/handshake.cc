@@ -91,16 +91,6 @@ Requested requested(socks5::Request request, const Inbox& inbox) {
   return result;
 }
 
-// Empty for a token that is nobody's.
-asio::awaitable<std::string> find_patiently(const FindCall& find_call, std::string token) {
-  std::string call = find_call(token);
-  if (!call.empty()) co_return call;
-  // The order that admits it comes on another descriptor, and may not have been read yet.
-  asio::steady_timer pause(co_await asio::this_coro::executor, kTokenPatience);
-  co_await pause.async_wait(asio::use_awaitable);
-  co_return find_call(token);
-}
-
 // The head of a request. `kMore` in the result: the client left before. It is parsed when a line
 // has ended, not with every byte that comes alone.
 asio::awaitable<http::Head> next_head(Stream& client, std::string& bytes) {
@@ -162,7 +152,16 @@ int http_status_of(socks5::Reply outcome) {
 
 }  // namespace
 
+asio::awaitable<std::string> find_patiently(const FindCall& find_call, std::string token) {
+  std::string call = find_call(token);
+  if (!call.empty()) co_return call;
+  asio::steady_timer pause(co_await asio::this_coro::executor, kTokenPatience);
+  co_await pause.async_wait(asio::use_awaitable);
+  co_return find_call(token);
+}
+
 std::string reply_to(Protocol protocol, socks5::Reply outcome, const std::string& why) {
+  if (protocol == Protocol::kCaught) return "";
   if (protocol == Protocol::kSocks5) return socks5::request_reply(outcome);
   if (outcome != socks5::Reply::kSucceeded) return http::response(http_status_of(outcome), why);
   // Of a request that is forwarded, the server's own response is the answer.

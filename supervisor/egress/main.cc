@@ -34,12 +34,12 @@ void check_descriptors() {
   }
 }
 
-void run(const Ready& ready) {
+void run(const Ready& ready, RefusedCounts& refused) {
   asio::io_context loop(1);
   SystemResolver resolver(loop);
   EgressLimits limits;
   limits.lower_to_descriptors();
-  Server server(loop, UniqueFd(kControlFd), resolver, limits);
+  Server server(loop, UniqueFd(kControlFd), resolver, refused, limits);
   asio::posix::stream_descriptor lifeline(loop, kLifelineFd);
   lifeline.async_wait(asio::posix::descriptor_base::wait_read,
                       [](const asio::error_code&) { end(0); });
@@ -62,7 +62,8 @@ int serve() {
   }
   try {
     SystemResolver::prepare();
-    run(confine());
+    RefusedCounts refused(kCountsFd);  // before confine() closes it
+    run(confine(), refused);
   } catch (const std::exception& error) {
     tell_failure(error.what());
   }

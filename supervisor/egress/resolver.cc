@@ -36,7 +36,10 @@ Resolution ask(const std::string& name) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   const int error = ::getaddrinfo(name.c_str(), nullptr, &hints, &found);
-  if (error != 0) return {{}, ::gai_strerror(error)};
+  if (error != 0) {
+    const bool none = error == EAI_NONAME || error == EAI_NODATA;
+    return {{}, ::gai_strerror(error), none};
+  }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> list(found, ::freeaddrinfo);
   Resolution resolution;
   for (const addrinfo* info = list.get(); info != nullptr; info = info->ai_next) {

@@ -3,18 +3,34 @@
 #pragma once
 
 #include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
 #include <asio/thread_pool.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "supervisor/egress/addresses.h"
+#include "capabilities/addresses.h"
 
 namespace sharkcage::egress {
 
 struct Resolution {
   std::vector<Address> addresses;  // in the order in which they are to be tried
   std::string error;               // why there are none
+  bool no_such_name = false;       // which the name servers say
+};
+
+// A wait for a resolution, which whoever waits can give up. Loop thread only.
+struct Lookup {
+  explicit Lookup(asio::io_context& loop) : answered(loop, asio::steady_timer::time_point::max()) {}
+  void give_up() {
+    given_up = true;
+    answered.cancel();
+  }
+
+  asio::steady_timer answered;  // cancelled when there is a result, or nobody waits for it
+  std::optional<Resolution> result;
+  bool given_up = false;
 };
 
 class Resolver {

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "capabilities/addresses.h"
 #include "common/fd.h"
-#include "supervisor/egress/addresses.h"
 
 namespace sharkcage::egress {
 

@@ -19,10 +19,11 @@ void EgressLimits::lower_to_descriptors() {
   all_connections = std::min(all_connections, pairs);
 }
 
-Server::Server(asio::io_context& loop, UniqueFd control, Resolver& resolver, EgressLimits limits)
+Server::Server(asio::io_context& loop, UniqueFd control, Resolver& resolver, RefusedCounts& refused,
+               EgressLimits limits)
     : loop_(loop),
       channel_(loop, std::move(control)),
-      services_(loop, channel_, resolver, limits) {}
+      services_(loop, channel_, resolver, refused, limits) {}
 
 void Server::start(Ready ready, std::function<void()> ended) {
   asio::co_spawn(loop_, take_orders(ready, std::move(ended)), rethrow);
@@ -35,7 +36,7 @@ asio::awaitable<void> Server::take_orders(Ready ready, std::function<void()> end
     auto received = co_await channel_.receive();
     if (!received) break;
     if (auto* order = std::get_if<Listen>(&received->order)) {
-      co_await listen(std::move(*order), std::move(received->socket));
+      co_await listen(std::move(*order), std::move(received->sockets));
     } else if (auto* admit = std::get_if<Admit>(&received->order)) {
       // A listener that could not be served is known to the supervisor by then.
       const auto found = listeners_.find(admit->id);
@@ -62,14 +63,14 @@ asio::awaitable<void> Server::close(std::uint64_t id) {
   listeners_.erase(found);
 }
 
-asio::awaitable<void> Server::listen(Listen order, UniqueFd socket) {
+asio::awaitable<void> Server::listen(Listen order, std::vector<UniqueFd> sockets) {
   const std::uint64_t id = order.id;
   if (id <= last_id_) throw UserError("egress protocol: a listener's id that was used before");
   last_id_ = id;
   std::shared_ptr<Listener> listener;
   std::string refused;
   try {
-    listener = std::make_shared<Listener>(services_, std::move(order), std::move(socket));
+    listener = std::make_shared<Listener>(services_, std::move(order), std::move(sockets));
   } catch (const UserError& error) {
     refused = error.full();
   }

@@ -16,7 +16,8 @@ namespace sharkcage::egress {
 class Server {
  public:
   // `control`: the SEQPACKET socket of control.h. Throws system_error.
-  Server(asio::io_context& loop, UniqueFd control, Resolver& resolver, EgressLimits limits);
+  Server(asio::io_context& loop, UniqueFd control, Resolver& resolver, RefusedCounts& refused,
+         EgressLimits limits);
 
   // Says `ready`, then carries out orders until `control` ends; then calls `ended`. What breaks the
   // protocol is thrown out of the loop's run().
@@ -24,7 +25,7 @@ class Server {
 
  private:
   asio::awaitable<void> take_orders(Ready ready, std::function<void()> ended);
-  asio::awaitable<void> listen(Listen order, UniqueFd socket);
+  asio::awaitable<void> listen(Listen order, std::vector<UniqueFd> sockets);
   asio::awaitable<void> close(std::uint64_t id);
 
   asio::io_context& loop_;

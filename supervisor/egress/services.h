@@ -9,6 +9,7 @@
 #include <exception>
 
 #include "supervisor/egress/channel.h"
+#include "supervisor/egress/refused_counts.h"
 #include "supervisor/egress/relay.h"
 #include "supervisor/egress/resolver.h"
 #include "supervisor/egress/routes.h"
@@ -25,6 +26,9 @@ struct EgressLimits {
   std::size_t connections = 1024;       // of one sandbox; further ones wait in its backlog
   std::size_t all_connections = 16384;  // lowered to what RLIMIT_NOFILE allows
   unsigned lookups = 2;                 // of one sandbox at once
+  std::chrono::milliseconds question = std::chrono::seconds(10);  // until it is there as a whole
+  std::size_t questions = 32;            // of one sandbox at once; further ones wait in its sockets
+  std::size_t question_connections = 8;  // of one sandbox; further ones wait in its backlog
 
   // A connection has two descriptors; some are left for name resolution and the loop itself.
   void lower_to_descriptors();
@@ -36,16 +40,19 @@ inline void rethrow(const std::exception_ptr& thrown) {
 }
 
 struct Services {
-  Services(asio::io_context& loop_, Channel& channel_, Resolver& resolver_, EgressLimits limits_)
+  Services(asio::io_context& loop_, Channel& channel_, Resolver& resolver_, RefusedCounts& refused_,
+           EgressLimits limits_)
       : loop(loop_),
         channel(channel_),
         resolver(resolver_),
+        refused(refused_),
         limits(limits_),
         slot_freed(loop_, asio::steady_timer::time_point::max()) {}
 
   asio::io_context& loop;
   Channel& channel;
   Resolver& resolver;
+  RefusedCounts& refused;
   EgressLimits limits;
   Routes routes;
   RelayBuffers buffers;

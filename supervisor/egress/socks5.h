@@ -9,7 +9,7 @@
 #include <span>
 #include <string>
 
-#include "supervisor/egress/addresses.h"
+#include "capabilities/addresses.h"
 
 namespace sharkcage::egress::socks5 {
 

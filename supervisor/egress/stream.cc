@@ -9,6 +9,12 @@
 
 namespace sharkcage::egress {
 
+bool is_connected(int fd) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0;
+}
+
 Stream::Stream(asio::io_context& loop, UniqueFd socket) : descriptor_(loop) {
   descriptor_.assign(socket.get());
   socket.release();

@@ -14,6 +14,9 @@
 
 namespace sharkcage::egress {
 
+// Not before it stands, and no longer once it was reset.
+bool is_connected(int fd);
+
 // Owns a connected or connecting stream socket of any family. Waiting is asio's, reading and
 // writing are plain system calls, so that nothing is buffered here. Loop thread only.
 class Stream {

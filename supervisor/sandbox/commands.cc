@@ -97,10 +97,11 @@ bool Commands::run(const Json& order, std::vector<UniqueFd> fds) {
   waiting_.pop_back();
   std::vector<int> numbers;
   for (const UniqueFd& fd : fds) numbers.push_back(fd.get());
-  if (!send_order(command.keeper.channel.get(), {InitOrder::kRun, 0}, numbers)) {
+  const InitOrder run{InitOrder::kRun, 0, command.id};
+  if (!send_order(command.keeper.channel.get(), run, numbers)) {
     // A command has killed the keeper that waited for this one.
     command.keeper = make_keeper(command.last);
-    send_order(command.keeper.channel.get(), {InitOrder::kRun, 0}, numbers);
+    send_order(command.keeper.channel.get(), run, numbers);
   }
   commands_.push_back(std::move(command));
   return true;
@@ -324,6 +325,7 @@ void Commands::on_report(Command& command, InitReport& report, const std::vector
       break;
     case InitReport::kInMemory:
     case InitReport::kFiltered:
+    case InitReport::kSocket:
     case InitReport::kReady:
       break;
   }

@@ -21,6 +21,7 @@
 
 #include "common/errors.h"
 #include "supervisor/sandbox/answer.h"
+#include "supervisor/sandbox/catcher.h"
 #include "supervisor/sandbox/deputy_confine.h"
 #include "supervisor/sandbox/deputy_rules.h"
 #include "supervisor/sandbox/file_calls.h"
@@ -29,6 +30,7 @@
 #include "supervisor/sandbox/path_view.h"
 #include "supervisor/sandbox/patience.h"
 #include "supervisor/sandbox/privileges.h"
+#include "supervisor/sandbox/program_gate.h"
 #include "supervisor/sandbox/recorder.h"
 #include "supervisor/sandbox/seccomp.h"
 #include "supervisor/sandbox/socket_calls.h"
@@ -47,13 +49,15 @@ using Clock = std::chrono::steady_clock;
 class Deputy {
  public:
   Deputy(const Spec& spec, const Plan& plan, NamespaceFds namespaces, UniqueFd listener,
-         int names_lock, RefusalCounter& counter, int channel)
+         UniqueFd link, int names_lock, RefusalCounter& counter, int channel)
       : plan_(plan),
         namespaces_(std::move(namespaces)),
         listener_(std::move(listener)),
         counter_(counter),
         recorder_(counter),
         rules_(spec, plan),
+        catcher_(spec.policy, std::move(link)),
+        gate_(spec.policy.network_rule),
         names_lock_(names_lock),
         channel_(channel) {}
 
@@ -80,7 +84,7 @@ class Deputy {
     view_.emplace(self_.get(), *lock_);
     files_.emplace(rules_, *view_, listener_, recorder_);
     watched_.emplace(*view_, recorder_);
-    sockets_.emplace(rules_, *view_, listener_, recorder_);
+    sockets_.emplace(rules_, catcher_, gate_, *view_, listener_, recorder_);
     // No terminal of the supervisor's: /dev/tty is the command's.
     ::setsid();
   }
@@ -125,10 +129,12 @@ class Deputy {
   void serve() {
     bool sandbox = true;
     for (;;) {
-      std::array<pollfd, 2> events{
-          {{channel_, POLLIN, 0}, {sandbox ? listener_.fd() : -1, POLLIN, 0}}};
+      std::array<pollfd, 3> events{{{channel_, POLLIN, 0},
+                                    {sandbox ? listener_.fd() : -1, POLLIN, 0},
+                                    {catcher_.link(), POLLIN, 0}}};
       const int ready = ::poll(events.data(), events.size(), milliseconds_left());
       if (ready < 0 && errno != EINTR) throw_errno("poll");
+      if (events[2].revents != 0) catcher_.hear_egress();
       if (events[1].revents & POLLIN) {
         Notification notification;
         if (listener_.receive(notification)) attend(notification);
@@ -231,6 +237,8 @@ class Deputy {
   RefusalCounter& counter_;
   Recorder recorder_;
   const DeputyRules rules_;
+  Catcher catcher_;
+  const ProgramGate gate_;
   UniqueFd names_lock_;  // as it came
   std::optional<NamesLock> lock_;
   std::optional<PathView> view_;
@@ -256,11 +264,13 @@ NamespaceFds open_namespaces(pid_t init) {
 }
 
 Attendant start_deputy(const Spec& spec, const Plan& plan, NamespaceFds namespaces,
-                       UniqueFd listener, int names_lock, RefusalCounter& counter) {
-  const std::array keep = {namespaces.user.get(), namespaces.mount.get(), listener.get(),
-                           names_lock, counter.alarm()};
+                       UniqueFd listener, UniqueFd link, int names_lock, RefusalCounter& counter) {
+  const std::array keep = {
+      namespaces.user.get(), namespaces.mount.get(), listener.get(), link.get(), names_lock,
+      counter.alarm()};
   return Attendant::start("sc-deputy", keep, [&](int channel) {
-    Deputy(spec, plan, std::move(namespaces), std::move(listener), names_lock, counter, channel)
+    Deputy(spec, plan, std::move(namespaces), std::move(listener), std::move(link), names_lock,
+           counter, channel)
         .run();
   });
 }

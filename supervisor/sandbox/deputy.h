@@ -25,9 +25,10 @@ struct NamespaceFds {
 NamespaceFds open_namespaces(pid_t init);
 
 // Starts it, when PID 1 has built the root and passed on its filter's listener, of which no copy
-// may stay open: without the deputy, every waiting call is to fail. `names_lock`: names_lock.h.
+// may stay open: without the deputy, every waiting call is to fail. `link`: to the egress
+// (capabilities/caught.h), or none without a network. `names_lock`: names_lock.h.
 // Throws system_error.
 Attendant start_deputy(const Spec& spec, const Plan& plan, NamespaceFds namespaces,
-                       UniqueFd listener, int names_lock, RefusalCounter& counter);
+                       UniqueFd listener, UniqueFd link, int names_lock, RefusalCounter& counter);
 
 }  // namespace sharkcage::sandbox

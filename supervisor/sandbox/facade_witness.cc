@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "supervisor/sandbox/init_channel.h"
 #include "supervisor/sandbox/path_calls.h"
 #include "supervisor/sandbox/refusals.h"
 #include "supervisor/sandbox/task.h"
@@ -128,7 +129,8 @@ Evidence Witness::look_at(pid_t pid) const {
     evidence.path = path_argument(pid, *call, evidence.call.dirfd, evidence.call.path);
     evidence.to = path_argument(pid, *call, evidence.call.to_dirfd, evidence.call.to);
   } else {
-    evidence.ours = evidence.program == our_name_;
+    // A keeper has a name of its own as soon as it has a command.
+    evidence.ours = evidence.program == our_name_ || evidence.program.starts_with(kKeeperName);
   }
   return evidence;
 }

@@ -27,6 +27,9 @@
 namespace sharkcage::sandbox {
 namespace {
 
+constexpr const char* kSocketNames[] = {"127.0.0.1:18800", "[::]:18801", "UDP 127.0.0.1:53",
+                                        "127.0.0.1:53"};
+
 class Init {
  public:
   Init(Plan& plan, int channel) : plan_(plan), channel_(channel) {}
@@ -79,9 +82,15 @@ class Init {
 
   void open_network() {
     if (bring_up_loopback() != 0) fail(InitReport::kLoopback, "lo");
-    if (!plan_.network) return;
-    listener_ = listen_for_proxy();
-    if (listener_ < 0) fail(InitReport::kListener, "127.0.0.1:18800");
+    for (const NetworkFd which : {kProxyFd, kCaughtFd, kNamesFd, kNamesStreamFd}) {
+      if (!plan_.network && which != kNamesFd) continue;
+      const int socket = open_network_socket(which);
+      if (socket < 0) fail(InitReport::kListener, kSocketNames[which]);
+      InitReport report;
+      report.kind = InitReport::kSocket;
+      send(report, socket);
+      ::close(socket);
+    }
   }
 
   void build_file_system() {
@@ -109,19 +118,10 @@ class Init {
   // What the launcher and the monitor had open, their standard streams too. Before anything looks
   // at a path of the call: /proc/self/fd leads to the host through a directory that is open.
   void close_the_rest() {
-    unsigned next = 0;
-    for (;;) {
-      unsigned keep = ~0u;
-      for (const int fd : {channel_, listener_}) {
-        if (fd >= 0 && static_cast<unsigned>(fd) >= next && static_cast<unsigned>(fd) < keep) {
-          keep = static_cast<unsigned>(fd);
-        }
-      }
-      if (keep > next && ::close_range(next, keep - (keep == ~0u ? 0 : 1), 0) != 0) {
-        fail(InitReport::kDescriptors, "");
-      }
-      if (keep == ~0u) return;
-      next = keep + 1;
+    const auto channel = static_cast<unsigned>(channel_);
+    if ((channel > 0 && ::close_range(0, channel - 1, 0) != 0) ||
+        ::close_range(channel + 1, ~0u, 0) != 0) {
+      fail(InitReport::kDescriptors, "");
     }
   }
 
@@ -148,8 +148,7 @@ class Init {
   void report_ready() {
     InitReport report;
     report.kind = InitReport::kReady;
-    send(report, listener_);
-    if (listener_ >= 0) ::close(listener_);
+    send(report, -1);
   }
 
   // Starts commands as they are ordered, and reaps, until the monitor ends.
@@ -236,7 +235,6 @@ class Init {
   Plan& plan_;
   const int channel_;
   FacadeEnds facade_;
-  int listener_ = -1;
   int children_ = -1;
 };
 

@@ -10,16 +10,21 @@ namespace sharkcage::sandbox {
 
 struct InitOrder {
   enum Kind : std::uint32_t {
-    kBegin,   // to PID 1: the id maps are written
-    kKeep,    // to PID 1: make a keeper (`value` 1: be it); descriptor: its channel
-    kRun,     // to a keeper that has no command: make one ready; descriptors: see RunFd
-    kSignal,  // to a keeper: send signal `value` to the command's process group
-    kEnd,     // to a keeper: end every process that comes from the command
-    kForeground,  // to a keeper: its command (`value` 1) or nobody (0) is in the terminal's foreground
+    kBegin,       // to PID 1: the id maps are written
+    kKeep,        // to PID 1: make a keeper (`value` 1: be it); descriptor: its channel
+    kRun,         // to a keeper that has no command: make one ready; descriptors: see RunFd
+    kSignal,      // to a keeper: send signal `value` to the command's process group
+    kEnd,         // to a keeper: end every process that comes from the command
+    kForeground,  // to a keeper: its command (`value` 1) or nobody (0) is in the terminal's
+                  // foreground
   };
   Kind kind = kBegin;
   std::int32_t value = 0;
+  std::uint64_t command = 0;  // kRun: its number, which the keeper shows as its name
 };
+
+// Before its command's number, a keeper's name (comm).
+inline constexpr const char* kKeeperName = "sc-";
 
 // The descriptors of kRun. The command is executed when a byte comes through the gate, and never
 // when the gate's other end is closed before. The three of stdio are absent with a terminal.
@@ -29,7 +34,8 @@ struct InitReport {
   enum Kind : std::uint32_t {
     kInMemory,  // of PID 1, if the plan wants it; descriptor: a file system in memory
     kFiltered,  // of PID 1; descriptor: the listener of the system call filter
-    kReady,     // of PID 1; descriptor: the listener, if any
+    kSocket,    // of PID 1, for each socket of its network; descriptor: the next of NetworkFd
+    kReady,     // of PID 1
     kFailed,    // of PID 1: `what` failed with `error` at `text`; of a keeper: no command runs
     kTerminal,  // descriptor: the master of the command's terminal
     kKeeper,    // of a new keeper: it leads session `session`, which its commands are in

@@ -92,6 +92,20 @@ void lower_limit(const RlimitRule& rule) {
   ::setrlimit(resource, &limit);
 }
 
+// What the deputy reads: whose processes are below (task.cc). Only this process can change it.
+void show_command(std::uint64_t number) {
+  char name[16] = {};
+  std::size_t length = 0;
+  for (const char* c = kKeeperName; *c != '\0'; ++c) name[length++] = *c;
+  std::size_t digits = 1;
+  for (std::uint64_t rest = number / 10; rest > 0; rest /= 10) ++digits;
+  if (length + digits >= sizeof name) return;
+  for (std::size_t i = digits; i > 0; --i, number /= 10) {
+    name[length + i - 1] = static_cast<char>('0' + number % 10);
+  }
+  ::prctl(PR_SET_NAME, name, 0, 0, 0);
+}
+
 }  // namespace
 
 void Keeper::run() {
@@ -117,6 +131,7 @@ void Keeper::take_command() {
   do {
     if (!receive_order(channel_, order, fds_, count)) ::_exit(1);
   } while (order.kind != InitOrder::kRun);
+  show_command(order.command);
   if (count <= kGateFd || !image_.map(fds_[kImageFd])) fail(InitReport::kCommand, "its image");
   ::close(fds_[kImageFd]);
   if (image_.terminal()) open_terminal();

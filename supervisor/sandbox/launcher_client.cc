@@ -92,7 +92,7 @@ Event plain_event(const std::string& name, const Json& json, std::vector<UniqueF
     event.kind = Event::Kind::kReady;
     event.pid = json.value("pid", 0);
     event.controllers = json.value("controllers", std::vector<std::string>());
-    if (!fds.empty()) event.listener = std::move(fds[0]);
+    event.network = std::move(fds);
   } else if (name == "terminal" && fds.size() == 1) {
     event.kind = Event::Kind::kTerminal;
     event.terminal = std::move(fds[0]);

@@ -60,7 +60,7 @@ std::pair<UniqueFd, UniqueFd> make_control();
 
 struct Event {
   enum class Kind {
-    kReady,     // `listener` is set if the policy has a network
+    kReady,     // `network` is set
     kTerminal,  // `terminal` is set
     kStopped,   // the command was stopped, by `signal`; with a terminal alone
     kReturned,  // the command has ended
@@ -71,10 +71,10 @@ struct Event {
   };
   Kind kind = Kind::kEnded;
 
-  std::uint64_t command = 0;  // which one, by the number in its RunOrder
-  UniqueFd listener;          // 127.0.0.1:18800 inside, listening, not blocking
-  UniqueFd terminal;          // the master of the command's terminal
-  pid_t pid = 0;              // kReady: PID 1, as seen outside
+  std::uint64_t command = 0;      // which one, by the number in its RunOrder
+  std::vector<UniqueFd> network;  // kReady: what NetworkFd (capabilities/caught.h) says
+  UniqueFd terminal;              // the master of the command's terminal
+  pid_t pid = 0;                  // kReady: PID 1, as seen outside
   // kReady: what limits the sandbox as a whole (LimitWatch::holders).
   std::vector<std::string> controllers;
 

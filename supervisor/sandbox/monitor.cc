@@ -17,6 +17,7 @@
 #include <iterator>
 #include <map>
 #include <system_error>
+#include <utility>
 
 #include "common/errors.h"
 #include "common/json.h"
@@ -304,16 +305,29 @@ class Monitor {
       for (UniqueFd& place : fds) limits_->add_file_system(std::move(place));
     } else if (report.kind == InitReport::kFiltered) {
       if (fds.size() != 1) throw Failed("the sandbox has no listener for system calls", 0, "");
-      deputy_ = start_deputy(spec_, plan_, std::move(namespaces_), std::move(fds[0]),
-                             prepared_.names_lock.get(), refusals_);
+      begin_deputy(std::move(fds[0]));
+    } else if (report.kind == InitReport::kSocket) {
+      std::move(fds.begin(), fds.end(), std::back_inserter(network_));
     } else if (report.kind == InitReport::kReady) {
       ready_ = true;
-      tell({{"event", "ready"}, {"pid", init_}, {"controllers", limits_->holders()}}, fds);
+      tell({{"event", "ready"}, {"pid", init_}, {"controllers", limits_->holders()}},
+           std::exchange(network_, {}));
     } else if (report.kind == InitReport::kFailed) {
       report.text[sizeof report.text - 1] = '\0';
       throw Failed(Failure{report.what, report.error, report.text});
     }
     return true;
+  }
+
+  void begin_deputy(UniqueFd listener) {
+    UniqueFd link;
+    if (plan_.network) {
+      auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
+      link = std::move(ours);
+      network_.push_back(std::move(theirs));  // after the sockets, as NetworkFd has it
+    }
+    deputy_ = start_deputy(spec_, plan_, std::move(namespaces_), std::move(listener),
+                           std::move(link), prepared_.names_lock.get(), refusals_);
   }
 
   // What was refused since the last time.
@@ -451,6 +465,7 @@ class Monitor {
   RefusalCounter missed_{alarm_.get()};
   std::uint64_t seen_missed_ = 0;  // of `missed_`
   std::string lost_;               // why some of what was refused is not known, and will not be
+  std::vector<UniqueFd> network_;  // by NetworkFd, until the supervisor has them
   Attendant facade_;
   UniqueFd facade_link_;  // PID 1's end, until it has it
   pid_t init_ = 0;

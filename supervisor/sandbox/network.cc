@@ -17,6 +17,44 @@ namespace sharkcage::sandbox {
 namespace {
 
 constexpr int kBacklog = 512;
+constexpr std::uint16_t kNamesPort = 53;
+
+// In the host's namespace, where the tests leave ours out, these may be taken.
+std::uint16_t free_port(std::uint16_t port) {
+  return weakened::leaves_out(weakened::Layer::kNetwork) ? 0 : port;
+}
+
+int bound(int socket, int type, const void* address, socklen_t size) {
+  if (socket < 0) return -1;
+  if (::bind(socket, static_cast<const sockaddr*>(address), size) == 0 &&
+      (type != SOCK_STREAM || ::listen(socket, kBacklog) == 0)) {
+    return socket;
+  }
+  const int error = errno;
+  ::close(socket);
+  errno = error;
+  return -1;
+}
+
+int on_loopback(int type, std::uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  const int socket = ::socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  return bound(socket, type, &address, sizeof address);
+}
+
+// For 127.0.0.1 and ::1. There are no other addresses in the namespace.
+int on_any_v6(std::uint16_t port) {
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(port);
+  const int socket = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const int both = 0;
+  if (socket >= 0) ::setsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, &both, sizeof both);
+  return bound(socket, SOCK_STREAM, &address, sizeof address);
+}
 
 }  // namespace
 
@@ -35,21 +73,24 @@ int bring_up_loopback() {
   return result;
 }
 
-int listen_for_proxy() {
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (listener < 0) return -1;
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(kProxyPort);
-  if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener, kBacklog) != 0) {
-    const int error = errno;
-    ::close(listener);
-    errno = error;
-    return -1;
+int open_network_socket(NetworkFd which) {
+  switch (which) {
+    case kProxyFd:
+      return on_loopback(SOCK_STREAM, kProxyPort);
+    case kCaughtFd: {
+      const int both = on_any_v6(free_port(kCaughtPort));
+      return both >= 0 ? both : on_loopback(SOCK_STREAM, free_port(kCaughtPort));
+    }
+    case kNamesFd:
+      return on_loopback(SOCK_DGRAM, free_port(kNamesPort));
+    case kNamesStreamFd:
+      return on_loopback(SOCK_STREAM, free_port(kNamesPort));
+    case kLinkFd:
+    case kNetworkFds:
+      break;
   }
-  return listener;
+  errno = EINVAL;
+  return -1;
 }
 
 }  // namespace sharkcage::sandbox

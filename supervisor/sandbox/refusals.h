@@ -27,9 +27,9 @@ struct Refusal {
   // "read", "list", "stat", "access", "write", "create", "delete", "rename", "link", "execute" (of
   // a path), "connect", "bind" (of an address), "system call" (of its name), "limit" (of its name).
   std::string operation;
-  std::string target;         // a path inside, an address, a name
-  std::string to = {};        // of "rename" and "link": the other path
-  pid_t pid = 0;              // inside
+  std::string target;   // a path inside, an address, a name
+  std::string to = {};  // of "rename" and "link": the other path; of "connect": see docs/audit.md
+  pid_t pid = 0;        // inside
   std::string program = {};   // its name (comm)
   pid_t command = 0;          // its keeper, by the pid inside; 0: not known
   std::int64_t first_us = 0;  // microseconds since 1970, of the first one

@@ -154,9 +154,9 @@ class RootPlanner {
     add_text("etc/profile", "# The environment of a sandbox is set before its first shell.\n");
     add_text("etc/hostname", "sharkcage\n");
     add_text("etc/hosts", "127.0.0.1\tlocalhost sharkcage\n::1\tlocalhost\n");
-    add_text("etc/resolv.conf", "# No name servers: names are resolved by the proxy.\n");
+    add_text("etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:10 attempts:1\n");
     add_text("etc/nsswitch.conf",
-             "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n");
+             "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n");
     // The loader asks for it at every start of a program, which is to cost nothing.
     add_text("etc/ld.so.preload", "");
     plan_empty_settings();

@@ -24,6 +24,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "common/errors.h"
 #include "common/fd.h"
@@ -224,13 +225,18 @@ void ask_about_file_systems(Program& asked) {
 }
 
 // What programs try without wanting it, so that nobody is told: resolvers ask for the kernel's
-// routes (netlink), the C library for the system log (Unix datagrams), runtimes for the interfaces.
+// routes (netlink), the C library for the system log (Unix datagrams), runtimes for the interfaces,
+// some for a connection that begins with data.
 // Of the requests 0x8900 … 0x89ff only SIOCATMARK (0x8905) is left, which TCP urgent data needs.
 void refuse_quietly(Program& quiet) {
   quiet.refuse("socket", {masked(0, kLow32, AF_NETLINK)}, EAFNOSUPPORT);
-  quiet.refuse("socket", {masked(0, kLow32, AF_UNIX), masked(1, 0xf, SOCK_DGRAM)}, EAFNOSUPPORT);
   // syslog(3), whose end nobody waits for.
   quiet.refuse("socket", {masked(0, kLow32, AF_UNIX), masked(1, 0xf, SOCK_DGRAM)}, EAFNOSUPPORT);
+  // Data in the SYN connects without connect(2), past the deputy. Programs that try it fall back to
+  // connect(2) at this error, which is that of a kernel without it.
+  for (const auto& [call, flags] : {std::pair{"sendto", 3u}, {"sendmsg", 2u}, {"sendmmsg", 3u}}) {
+    quiet.refuse(call, {masked(flags, MSG_FASTOPEN, MSG_FASTOPEN)}, EOPNOTSUPP);
+  }
   struct Block {
     std::uint64_t mask, value;
   };

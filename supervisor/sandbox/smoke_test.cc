@@ -11,6 +11,7 @@
 #include <map>
 #include <sstream>
 
+#include "capabilities/caught.h"
 #include "common/errors.h"
 #include "supervisor/sandbox/syscalls.h"
 
@@ -60,7 +61,7 @@ class Scratch {
 struct Result {
   std::string failed, remedy;
   std::optional<int> exit;
-  bool listener = false;
+  bool network = false;
   std::vector<std::string> controllers;
   std::string output;
 };
@@ -73,7 +74,7 @@ Spec spec_of(const Scratch& scratch, const Identity& identity) {
   spec.policy.home = "/home/user";
   spec.policy.exec.any = true;
   spec.policy.limits.cpus = 0.5;                 // so that something must hold it
-  spec.policy.hosts = {{"localhost", 1, true}};  // so that there is a listener
+  spec.policy.hosts = {{"localhost", 1, true}};  // so that there are listeners
   spec.paths.push_back(judge_path(scratch.path(), scratch.path(), Access::kReadWrite));
   return spec;
 }
@@ -88,7 +89,7 @@ Command command_of(const Scratch& scratch) {
 
 void record(Event& event, Result& result) {
   if (event.kind == Event::Kind::kReady) {
-    result.listener = static_cast<bool>(event.listener);
+    result.network = event.network.size() == kNetworkFds;
     result.controllers = event.controllers;
   } else if (event.kind == Event::Kind::kReturned) {
     result.exit = event.exit;
@@ -253,7 +254,7 @@ std::vector<Facility> smoke_test(Launcher& launcher, const Identity& identity,
   report.add("seccomp", report.first("Seccomp") == "2", "a filter is active");
   report.add("processes", report.count("Process") > 0 && report.count("Process") <= 4,
              std::to_string(report.count("Process")) + " visible");
-  report.add("network", report.count("Interface") == 1 && result.listener, "lo alone");
+  report.add("network", report.count("Interface") == 1 && result.network, "lo alone");
   report_files(scratch, identity, report);
   report_landlock(report);
   report_facade(report);

@@ -1,9 +1,7 @@
 #include "supervisor/sandbox/socket_calls.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,6 +14,7 @@
 #include <cstring>
 
 #include "common/errors.h"
+#include "supervisor/sandbox/non_blocking.h"
 #include "supervisor/sandbox/patience.h"
 
 namespace sharkcage::sandbox {
@@ -27,49 +26,21 @@ constexpr std::size_t kMaxBound = 512;
 constexpr unsigned long kUnixFile = SIOCPROTOPRIVATE + 0;
 constexpr std::size_t kPathOffset = offsetof(sockaddr_un, sun_path);
 
+// Of SOL_SOCKET; -1 if it has none.
+int option(int socket, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(socket, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+}
+
 int domain_of(int socket) {
-  int domain = -1;
-  socklen_t size = sizeof domain;
-  return ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 ? domain : -1;
+  return option(socket, SO_DOMAIN);
 }
 
 // Asked by the C library for every user's name; nobody misses its answer.
 bool is_innocent(const std::string& path) {
   return path.ends_with("/nscd/socket");
 }
-
-bool is_inside(const in_addr& address) {
-  const std::uint32_t number = ntohl(address.s_addr);
-  return number == INADDR_ANY || (number >> 24) == IN_LOOPBACKNET;
-}
-
-bool is_inside(const in6_addr& address) {
-  if (IN6_IS_ADDR_V4MAPPED(&address)) {
-    in_addr mapped{};
-    std::memcpy(&mapped, address.s6_addr + 12, sizeof mapped);
-    return is_inside(mapped);
-  }
-  return IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_UNSPECIFIED(&address);
-}
-
-// The socket does not block while this lives, unless the command changes its flags back meanwhile:
-// they are those of its own descriptor.
-class NonBlocking {
- public:
-  explicit NonBlocking(int socket) : socket_(socket), flags_(::fcntl(socket, F_GETFL)) {
-    if (blocks()) ::fcntl(socket_, F_SETFL, flags_ | O_NONBLOCK);
-  }
-  ~NonBlocking() {
-    if (blocks()) ::fcntl(socket_, F_SETFL, flags_);
-  }
-  NonBlocking(const NonBlocking&) = delete;
-  NonBlocking& operator=(const NonBlocking&) = delete;
-  bool blocks() const { return flags_ >= 0 && (flags_ & O_NONBLOCK) == 0; }
-
- private:
-  int socket_;
-  int flags_;
-};
 
 // Whether it leads where it says, if nothing of it is a link.
 bool leads_straight(const std::string& path) {
@@ -140,17 +111,67 @@ Answer SocketCalls::connect(const Notification& call, const Task& task) {
   if (!socket) return Answer::refused(EBADF);
   if (!listener_.valid(call)) return Answer::refused(EINTR);
   if (domain_of(socket.get()) == AF_UNIX) return connect_path(task, socket.get(), address);
-  Answer answer = connect_address(socket.get(), address);
-  if (answer.kind != Answer::Kind::kLater) record_if_outside(task, address);
-  return answer;
+  if (domain_of(socket.get()) == address.family()) {
+    if (const auto given = internet_address(address.raw(), address.size)) {
+      return connect_internet(call, task, socket.get(), address, *given);
+    }
+  }
+  return connect_address(socket.get(), address);
 }
 
-// A command that waits is answered when the connection stands: connect(2) then says so. One that
-// made us wait gets the error that a signal would have given it, and is not tried again.
+// In a sandbox without a network the kernel's "network is unreachable" says more than a refusal.
+Answer SocketCalls::connect_internet(const Notification& call, const Task& task, int socket,
+                                     const Address& address,
+                                     const std::pair<sharkcage::Address, unsigned>& given) {
+  using Kind = Meaning::Kind;
+  const Meaning meaning = catcher_.meaning(given.first, given.second);
+  if (!gate_.open() && option(socket, SO_TYPE) == SOCK_STREAM) {
+    if (auto answer = stop_program(call, task, meaning)) return std::move(*answer);
+  }
+  if (meaning.kind == Kind::kInside) {
+    Answer answer = connect_address(socket, address);
+    if (meaning.port == kProxyPort && catcher_.network()) catcher_.tell_proxy(task, socket);
+    return answer;
+  }
+  if (meaning.kind == Kind::kNobody) return Answer::refused(ECONNREFUSED);
+  if (option(socket, SO_TYPE) == SOCK_STREAM) {
+    if (meaning.kind == Kind::kApproved) {
+      return catcher_.connect(task, socket, given.first, meaning);
+    }
+    record(task, meaning);
+    return catcher_.network() ? Answer::refused(EACCES) : connect_address(socket, address);
+  }
+  // The C library connects datagram sockets to each address of a name, to find out which is near.
+  if (meaning.kind == Kind::kRefused && !meaning.named) record(task, meaning);
+  return connect_address(socket, address);
+}
+
+// There are two ways out, the proxy and what is caught. Names may be asked by every program: a
+// datagram needs no connect(2).
+std::optional<Answer> SocketCalls::stop_program(const Notification& call, const Task& task,
+                                                const Meaning& meaning) {
+  const bool proxy = meaning.kind == Meaning::Kind::kInside && meaning.port == kProxyPort;
+  if (!proxy && meaning.kind != Meaning::Kind::kApproved) return std::nullopt;
+  const bool lets = gate_.lets(task);
+  // What was looked at may be another process, which has got the number of one that was ended.
+  if (!listener_.valid(call)) return Answer::refused(EINTR);
+  if (lets) return std::nullopt;
+  const UniqueFd executed = task.executable();
+  record(task, meaning, executed ? view_.real_path(executed.get()) : std::string());
+  return Answer::refused(EACCES);
+}
+
+// A command that waits is answered when the connection stands: connect(2) then says so. On the
+// loopback interface that is at once, but only a second call tells. One that made us wait gets the
+// error that a signal would have given it, and is not tried again.
 Answer SocketCalls::connect_address(int socket, const Address& address) const {
   const NonBlocking calm(socket);
   const Patience patience;
   if (::connect(socket, address.raw(), address.size) == 0) return Answer::of(0);
+  if (calm.blocks() && errno == EINPROGRESS &&
+      ::connect(socket, address.raw(), address.size) == 0) {
+    return Answer::of(0);
+  }
   const int error = errno;
   const bool under_way = error == EINPROGRESS || error == EALREADY || error == EAGAIN;
   return calm.blocks() && under_way ? Answer::later() : Answer::refused(error);
@@ -275,22 +296,19 @@ bool SocketCalls::is_reachable(int file, const std::string& real) const {
          });
 }
 
+// Nobody is told of addresses of the sandbox's own.
 void SocketCalls::record_if_outside(const Task& task, const Address& address) {
-  char text[INET6_ADDRSTRLEN] = {};
-  if (address.family() == AF_INET && address.size >= sizeof(sockaddr_in)) {
-    sockaddr_in v4{};
-    std::memcpy(&v4, &address.bytes, sizeof v4);
-    if (is_inside(v4.sin_addr)) return;
-    ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-    recorder_.add(task, "connect", std::string(text) + ":" + std::to_string(ntohs(v4.sin_port)));
-  } else if (address.family() == AF_INET6 && address.size >= sizeof(sockaddr_in6)) {
-    sockaddr_in6 v6{};
-    std::memcpy(&v6, &address.bytes, sizeof v6);
-    if (is_inside(v6.sin6_addr)) return;
-    ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-    recorder_.add(task, "connect",
-                  "[" + std::string(text) + "]:" + std::to_string(ntohs(v6.sin6_port)));
-  }
+  const auto given = internet_address(address.raw(), address.size);
+  if (!given) return;
+  const Meaning meaning = catcher_.meaning(given->first, given->second);
+  if (meaning.kind == Meaning::Kind::kRefused) record(task, meaning);
+}
+
+void SocketCalls::record(const Task& task, const Meaning& meaning, const std::string& program) {
+  const bool v6 = meaning.host.find(':') != std::string::npos;
+  recorder_.add(task, "connect",
+                (v6 ? "[" + meaning.host + "]" : meaning.host) + ":" + std::to_string(meaning.port),
+                program);
 }
 
 }  // namespace sharkcage::sandbox

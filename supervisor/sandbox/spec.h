@@ -82,7 +82,8 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 //       command. "wall_ms", from this order on; 0: no limit.
 //   {"order": "signal", "id": N, "signal": N}   to the command's process group
 //   {"order": "foreground", "id": N, "on": B}   of its terminal
-//   {"order": "release", "id": N}   nobody reads its terminal any more: what the command left behind
+//   {"order": "release", "id": N}   nobody reads its terminal any more: what the command left
+//   behind
 //       writes into nothing
 //   {"order": "cancel", "id": N, "reason": "…"} ends the command and all processes that come from
 //       it; the sandbox with it where that cannot be made sure
@@ -90,7 +91,7 @@ enum LaunchFd : std::size_t { kSpecFd = 0, kControlFd = 1 };
 // Events from the monitor:
 //   {"event": "ready", "pid": N, "controllers": ["memory", "pids", "cpu: affinity"]}
 //       pid: PID 1, as seen outside
-//                                      + the proxy's listening socket if the policy has a network
+//                                      + what NetworkFd lists (capabilities/caught.h)
 //   {"event": "terminal", "id": N}     + the master of the command's terminal
 //   {"event": "stopped", "id": N, "signal": N}   with a terminal: the command was stopped
 //   {"event": "returned", "id": N, "exit": N | "signal": N, "reason": "wall" | "killed" | …,

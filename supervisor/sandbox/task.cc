@@ -12,6 +12,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "supervisor/sandbox/init_channel.h"
 #include "supervisor/sandbox/syscalls.h"
 
 namespace sharkcage::sandbox {
@@ -85,6 +86,10 @@ UniqueFd Task::directory(int dirfd) const {
   return UniqueFd();
 }
 
+UniqueFd Task::executable() const {
+  return UniqueFd(::openat(proc_, path_of("exe").c_str(), O_PATH | O_CLOEXEC));
+}
+
 UniqueFd Task::descriptor(int fd) const {
   // A thread can have descriptors of its own (CLONE_THREAD without CLONE_FILES); before Linux 6.9 a
   // pidfd is the process's.
@@ -126,7 +131,7 @@ TaskStatus Task::status() const {
 // PID 1 keeps the only command of its sandbox.
 pid_t Task::command(pid_t session, std::atomic<pid_t>& last) const {
   if (session <= kInit || session == last) return session;
-  const pid_t found = keeper();
+  const pid_t found = keeper().pid;
   if (found == session) last = found;
   return found > 0 ? found : session;
 }
@@ -134,17 +139,46 @@ pid_t Task::command(pid_t session, std::atomic<pid_t>& last) const {
 // The number inside, or 0. Keepers are the children of PID 1, and take in whoever has lost its
 // parent (PR_SET_CHILD_SUBREAPER): a chain of which one ends meanwhile is a shorter one, and looked
 // at anew.
-pid_t Task::keeper() const {
+Task::Keeper Task::keeper() const {
   for (int tries = 0; tries < kMaxTries; ++tries) {
+    Keeper found{tid_, 0};
     TaskStatus below = status();
     for (int steps = 0; steps < kMaxAncestors && below.parent > 0; ++steps) {
       const TaskStatus above = Task(proc_, below.parent).status();
-      if (above.pid == kInit) return below.pid;
+      if (above.pid == kInit) return {found.tid, below.pid};
+      found.tid = below.parent;
       below = above;
     }
-    if (below.pid > 0) return 0;
+    if (below.pid > 0) return {};
   }
-  return 0;
+  return {};
+}
+
+// What a killed keeper leaves behind is below PID 1 as well, until the monitor ends the sandbox,
+// and its name is its own choice. A keeper is a copy of PID 1, whose memory belongs to the host's
+// user namespace (ptrace(2), "mm->user_ns"), so that the deputy may not look at it.
+bool Task::was_executed_inside() const {
+  const UniqueFd program = executable();
+  return static_cast<bool>(program);
+}
+
+// A command is in its keeper's session, unless it has begun one of its own, under whatever name.
+std::uint64_t Task::command_number(pid_t& last) const {
+  const pid_t session = ::getsid(tid_);
+  if (session <= 0 || session != last) {
+    const Keeper found = keeper();
+    const bool kept = found.pid != 0 && !Task(proc_, found.tid).was_executed_inside();
+    last = kept ? found.tid : 0;
+    if (session > 0 && Task(proc_, session).status().pid == kInit) last = session;
+    if (last == 0) return 0;
+  }
+  const std::string name = Task(proc_, last).content_of("comm");
+  const std::string_view prefix = kKeeperName;
+  std::uint64_t number = 0;
+  if (name.starts_with(prefix)) {
+    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
+  }
+  return number;
 }
 
 std::string Task::program() const {

@@ -39,17 +39,28 @@ class Task {
   // The task's own descriptor, shared with it. None, with errno.
   UniqueFd descriptor(int fd) const;
 
+  // An O_PATH descriptor of the file that its process executes. None, with errno.
+  UniqueFd executable() const;
+
   TaskStatus status() const;
   // Its command, as a Refusal names it: the keeper that it descends from, whatever its `session`.
   // `last`: the keeper that was seen last, for whose session nothing is looked up.
   pid_t command(pid_t session, std::atomic<pid_t>& last) const;
+  // The supervisor's number of the command that it comes from, or 0 for a process that has left its
+  // keeper. `last`: the keeper that was seen last, outside, which need not be looked for again.
+  std::uint64_t command_number(pid_t& last) const;
   std::string program() const;  // the name of its process (comm)
   // The device of its controlling terminal, or 0.
   unsigned terminal() const;
 
  private:
   std::string path_of(const char* entry) const;
-  pid_t keeper() const;
+  struct Keeper {
+    pid_t tid = 0;  // outside
+    pid_t pid = 0;  // inside, or 0: there is none
+  };
+  bool was_executed_inside() const;
+  Keeper keeper() const;
   std::string content_of(const char* entry) const;
 
   int proc_;

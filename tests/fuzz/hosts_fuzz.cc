@@ -1,16 +1,18 @@
-// Requested hosts and rules: a destination has a normal form that is its own normal form, and
-// whatever a rule without `internal` lets pass is a public address.
+// Requested hosts, rules and the patterns that rules come from: a normal form is its own normal
+// form, whatever a rule without `internal` lets pass is a public address, and a pattern that may be
+// approved makes rules that cover what it says and nothing beside it.
 
 #include <cstdlib>
 #include <string>
 #include <variant>
 
+#include "capabilities/destinations.h"
+#include "capabilities/hosts.h"
 #include "common/errors.h"
-#include "supervisor/egress/rules.h"
 
 namespace {
 
-using namespace sharkcage::egress;
+using namespace sharkcage;
 
 void require(bool holds) {
   if (!holds) std::abort();
@@ -28,7 +30,7 @@ void check_destination(const std::string& text) {
 
 void check_rule(const std::string& rule, const std::string& host) {
   try {
-    const Rules rules({{rule, 443, false}}, {});
+    const DestinationRules rules({{rule, 443, false}}, {});
     const auto wanted = destination_from_text(host, 443);
     if (!std::holds_alternative<Destination>(wanted)) return;
     const auto& destination = std::get<Destination>(wanted);
@@ -44,9 +46,50 @@ void check_rule(const std::string& rule, const std::string& host) {
 
 void check_denied(const std::string& rule) {
   try {
-    Rules({}, {rule});
+    DestinationRules({}, {rule});
   } catch (const sharkcage::UserError&) {
   }
+}
+
+bool covers(const DestinationRules& rules, const std::string& host, unsigned port) {
+  const auto wanted = destination_from_text(host, port);
+  return std::holds_alternative<Destination>(wanted) &&
+         !rules.match(std::get<Destination>(wanted)).rules.empty();
+}
+
+void check_pattern(const HostPattern& pattern) {
+  using Kind = HostPattern::Kind;
+  require(parse_host(pattern.text(), "scope") == pattern);
+  const DestinationRules rules(host_rules(pattern, false), {});
+  const unsigned port = pattern.port.value_or(443);
+  const unsigned other_port = port == 22 ? 23 : 22;
+  require(!covers(rules, "elsewhere.invalid", port) || pattern.host.ends_with("invalid"));
+  if (pattern.kind == Kind::kName || pattern.kind == Kind::kAddress) {
+    require(covers(rules, pattern.host, port));
+    require(!covers(rules, pattern.host, other_port));
+  } else if (pattern.kind == Kind::kNamesBelow) {
+    const std::string name = pattern.host.substr(2);
+    // As far as a name below it is not too long for one.
+    require(covers(rules, "a." + name, port) == (name.size() + 2 <= 253));
+    require(!covers(rules, name, port));
+    require(!covers(rules, "a" + name, port));
+  }
+  if (pattern.kind == Kind::kAddress && is_internal(pattern)) {
+    require(kind_of(*Address::parse(pattern.host)) != AddressKind::kPublic);
+  }
+  // What can be allowed can be denied.
+  const DestinationRules denied(host_rules(pattern, true), {pattern.text()});
+  if (pattern.kind != Kind::kNetwork) require(!covers(denied, pattern.host, port));
+}
+
+void check_text(const std::string& text) {
+  HostPattern pattern;
+  try {
+    pattern = parse_host(text, "scope");
+  } catch (const UserError&) {
+    return;
+  }
+  check_pattern(pattern);
 }
 
 }  // namespace
@@ -60,5 +103,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_destination(host);
   check_rule(rule, host);
   check_denied(rule);
+  check_text(rule);
   return 0;
 }

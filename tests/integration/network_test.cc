@@ -1,72 +1,18 @@
 // Invariant 6: bytes leave only through the egress, and only to what was approved.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <thread>
+#include <chrono>
 
-#include "common/errors.h"
+#include "tests/integration/http_server.h"
 #include "tests/integration/instance.h"
 
 namespace sharkcage::testing {
 namespace {
 
 using ::testing::HasSubstr;
-
-// An HTTP server on 127.0.0.1 that answers every connection with one line.
-class HttpServer {
- public:
-  HttpServer() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* generic = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(listener_.get(), generic, size) != 0 || ::listen(listener_.get(), 16) != 0 ||
-        ::getsockname(listener_.get(), generic, &size) != 0) {
-      throw_errno("bind");
-    }
-    port_ = ntohs(address.sin_port);
-    std::tie(stop_read_, stop_write_) = make_pipe();
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~HttpServer() {
-    stop_write_.reset();
-    thread_.join();
-  }
-  std::string port() const { return std::to_string(port_); }
-  int connections() const { return connections_; }
-
- private:
-  void serve() {
-    for (;;) {
-      pollfd wanted[] = {{listener_.get(), POLLIN, 0}, {stop_read_.get(), POLLIN, 0}};
-      ::poll(wanted, 2, -1);
-      if (wanted[1].revents != 0) return;
-      const UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      if (!client) continue;
-      ++connections_;
-      char request[4096];
-      if (::recv(client.get(), request, sizeof request, 0) <= 0) continue;
-      const std::string answer =
-          "HTTP/1.0 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n";
-      ::send(client.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
-    }
-  }
-
-  UniqueFd listener_;
-  std::uint16_t port_ = 0;
-  std::atomic<int> connections_{0};
-  UniqueFd stop_read_;
-  UniqueFd stop_write_;
-  std::thread thread_;
-};
 
 class Network : public ::testing::Test {
  protected:
@@ -122,7 +68,7 @@ TEST_F(Network, AnApprovedServerIsReachedAndNoOther) {
   EXPECT_TRUE(instance_.blocked_has("169.254.169.254"));
   // The sandbox's own loopback, where nobody listens.
   expect_refused("http://127.0.0.1:" + other.port() + "/");
-  expect_refused("http://[::1]:" + server_.port() + "/");
+  expect_refused("http://[::1]:" + other.port() + "/");
   EXPECT_EQ(other.connections(), 0);
   EXPECT_EQ(server_.connections(), 1);
   EXPECT_GE(connections("allow").size(), 1u);
@@ -174,18 +120,20 @@ TEST_F(Network, ARefusalTellsTheProgramWhy) {
 
 TEST_F(Network, TheProxyIsTheOnlyWay) {
   approve("caller", "localhost:" + server_.port());
-  const std::string url = "http://127.0.0.1:" + server_.port() + "/";
-  const Output direct = instance_.sc(
-      {"run", "--skill", "caller", "--", "curl", "-sS", "--noproxy", "*", "--max-time", "30", url});
-  EXPECT_NE(direct.status, 0);
-  const Output without_token =
-      instance_.sc({"run", "--skill", "caller", "--", "curl", "-sS", "--max-time", "30", "--proxy",
-                    "socks5h://127.0.0.1:18800", url});
-  EXPECT_NE(without_token.status, 0);
-  const Output forged =
-      instance_.sc({"run", "--skill", "caller", "--", "curl", "-sS", "--max-time", "30", "--proxy",
-                    "socks5h://00112233445566778899aabbccddeeff@127.0.0.1:18800", url});
-  EXPECT_NE(forged.status, 0);
+  const auto curl = [&](std::vector<std::string> options, const std::string& url) {
+    std::vector<std::string> command = {"run",  "--skill", "caller",     "--",
+                                        "curl", "-sS",     "--max-time", "30"};
+    command.insert(command.end(), options.begin(), options.end());
+    command.push_back(url);
+    return instance_.sc(command).status;
+  };
+  HttpServer other;
+  EXPECT_NE(curl({"--noproxy", "*"}, "http://127.0.0.1:" + other.port() + "/"), 0);
+  const std::string url = "http://localhost:" + server_.port() + "/";
+  const std::string token = "00112233445566778899aabbccddeeff";
+  EXPECT_NE(curl({"--noproxy", "", "--proxy", "socks5h://127.0.0.1:18800"}, url), 0);
+  EXPECT_NE(curl({"--noproxy", "", "--proxy", "socks5h://" + token + "@127.0.0.1:18800"}, url), 0);
+  EXPECT_EQ(other.connections(), 0);
   EXPECT_EQ(server_.connections(), 0);
 }
 

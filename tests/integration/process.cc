@@ -117,7 +117,7 @@ void Process::signal(int number) const {
   if (::kill(pid_, number) != 0) throw_errno("kill");
 }
 
-void Process::wait_for(std::string_view text) {
+std::string Process::wait_for(std::string_view text) {
   while (output_.out.find(text) == std::string::npos) {
     wait_readable(out_.get(), "\"" + std::string(text) + "\" after: " + output_.out);
     if (read_into(out_.get(), output_.out)) continue;
@@ -126,6 +126,7 @@ void Process::wait_for(std::string_view text) {
     throw std::runtime_error("the program never wrote \"" + std::string(text) + "\" but:\n" +
                              output_.out + output_.err);
   }
+  return output_.out;
 }
 
 Output Process::finish() {

@@ -51,8 +51,9 @@ class Process {
   pid_t pid() const { return pid_; }
   void signal(int number) const;
   void write(std::string_view text) { write_all(in_.get(), text); }
-  // Reads stdout until `text` has come; throws std::runtime_error with what came instead.
-  void wait_for(std::string_view text);
+  // Reads stdout until `text` has come, and returns all of it so far; throws std::runtime_error
+  // with what came instead.
+  std::string wait_for(std::string_view text);
   // Closes stdin, reads both streams to their ends, reaps.
   Output finish();
 

@@ -123,6 +123,21 @@ TEST_F(Refusals, AreToldToAPersonOnly) {
               HasSubstr("sc: 1 access was refused. See: sc audit --blocked --tail 1"));
 }
 
+// The egress refuses them, not the sandbox: to the person it is the same.
+TEST_F(Refusals, OfHostsAreToldToo) {
+  const std::vector<std::string> one = {"run", "--", "getent", "ahostsv4", "secret.example"};
+  EXPECT_THAT(stderr_on_terminal(one, 2),
+              HasSubstr("sc: 1 access was refused. See: sc audit --blocked --tail 1"));
+  const std::string script =
+      "cat ~/.ssh/id_rsa; getent ahostsv4 a.example; "
+      "getent ahostsv4 b.example; exit 0";
+  EXPECT_THAT(stderr_on_terminal({"run", "--", "/bin/sh", "-c", script}, 0),
+              HasSubstr("sc: 3 accesses were refused. See: sc audit --blocked --tail 3"));
+  const Output json = instance_.sc({"run", "--json", "--", "getent", "hosts", "c.example"});
+  EXPECT_EQ(Json::parse(json.out).at("refused"), 1)
+      << "one name, of which two addresses were asked";
+}
+
 // Where a program is that the sandbox does not show, its person is told and nobody else.
 TEST_F(Refusals, SayWhereAProgramIs) {
   const std::string tool = instance_.home() + "/bin/tool";

@@ -55,6 +55,10 @@ TEST_F(Start, AValueThatIsNoneOfItsKindIsNamed) {
   expect_refused({R"({"services": {"api": "not a host"}})", {"services"}});
   expect_refused({R"({"services": {"api": 1}})", {"services"}});
   expect_refused({R"({"deny_hosts": ["*.*"]})", {"deny_hosts"}});
+  expect_refused({R"({"network": {"programs": ["no-such-program"]}})", {"network.programs"}});
+  expect_refused({R"({"network": {"skills": {"a": {"deny_hosts": ["*.*"]}}}})",
+                  {"network.skills.a.deny_hosts"}});
+  expect_refused({R"({"network": {"skills": {"A b": {}}}})", {"network.skills.A b"}});
   expect_refused({R"({"protected_paths": ["relative"]})", {"protected_paths", "absolute"}});
   expect_refused({R"({"limits": {"wall": "soon"}})", {"limits.wall"}});
   expect_refused({R"({"limits": {"pids": -1}})", {"limits.pids"}});

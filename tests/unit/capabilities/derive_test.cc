@@ -1,5 +1,5 @@
-// Golden tests: golden/NAME.input.json is a DeriveInput, golden/NAME.policy.json the canonical policy
-// that it must give, byte by byte. To write them anew after a change that is meant:
+// Golden tests: golden/NAME.input.json is a DeriveInput, golden/NAME.policy.json the canonical
+// policy that it must give, byte by byte. To write them anew after a change that is meant:
 //   SHARKCAGE_WRITE_GOLDEN=1 build/debug/bin/capabilities_test --gtest_filter='*Golden*'
 #include "capabilities/derive.h"
 
@@ -30,6 +30,7 @@ DeriveInput input_from_json(const Json& json) {
     subject->at("paths").get_to(input.subject.paths);
     input.subject.effects = effects_from_json(subject->at("effects"));
     input.subject.limits = subject->value("limits", Json());
+    input.subject.deny_hosts = subject->value("deny_hosts", std::vector<std::string>{});
   }
   const Json& session = json.at("session");
   session.at("workspace").get_to(input.session.workspace);
@@ -167,6 +168,50 @@ TEST_F(Derive, WhatIsProtectedInTheWorkspaceIsHidden) {
   input.protected_.push_back(cloud);
   input.protected_.push_back(absent);
   EXPECT_THAT(derive(input).hidden, ElementsAre("/home/u/.config/gcloud"));
+}
+
+TEST_F(Derive, EveryDenyListOfTheSubjectCounts) {
+  DeriveInput input = Derive::input("network");
+  input.deny_hosts = {"Ads.Example."};
+  input.network.deny_hosts = {"b.example:80"};
+  input.subject.deny_hosts = {"*.c.example"};
+  EXPECT_THAT(derive(input).deny_hosts, ElementsAre("*.c.example", "ads.example", "b.example:80"));
+  input.subject.deny_hosts = {"c example"};
+  EXPECT_THAT(complaint_of([&] { derive(input); }),
+              HasSubstr(input.subject.skill + ": deny_hosts"));
+  input.subject.deny_hosts = {};
+  input.network.deny_hosts = {"b example"};
+  EXPECT_THAT(complaint_of([&] { derive(input); }),
+              HasSubstr("network.skills." + input.subject.skill + ".deny_hosts"));
+}
+
+TEST_F(Derive, AToolThatIsNotToHaveTheNetworkHasNone) {
+  DeriveInput input = Derive::input("network");
+  ASSERT_TRUE(derive(input).network());
+  input.network.granted = false;
+  EXPECT_FALSE(derive(input).network());
+}
+
+TEST_F(Derive, ProgramsOfTheNetworkAreThoseThatNoCommandCanWrite) {
+  DeriveInput input = Derive::input("network");
+  input.session.workspace = "/home/u/project";
+  input.session.home = "/home/u";
+  input.subject.effects.files = {{"/opt/rw", Access::kReadWrite}, {"/opt/ro", Access::kReadOnly}};
+  input.subject.effects.exec.programs = {"/srv/bin/tool"};
+  input.network.programs = {"/usr/bin/curl", "/home/u/bin/curl", "/home/u/project/curl",
+                            "/opt/rw/curl",  "/opt/ro/curl",     "/tmp/curl",
+                            "/srv/bin/tool", "/srv/bin/other",   "/usr/bin/curl"};
+  const Policy policy = derive(input);
+  EXPECT_FALSE(policy.network_rule.any);
+  EXPECT_THAT(policy.network_rule.programs,
+              ElementsAre("/opt/ro/curl", "/srv/bin/tool", "/usr/bin/curl"));
+  EXPECT_EQ(policy_from_json(policy.to_json()).network_rule, policy.network_rule);
+  input.network.programs = {"/home/u/bin/curl"};
+  EXPECT_FALSE(derive(input).network()) << "none is left, which must not mean all";
+  input.network.programs = std::vector<std::string>{};
+  EXPECT_FALSE(derive(input).network());
+  input.network.programs.reset();
+  EXPECT_TRUE(derive(input).network_rule.any);
 }
 
 TEST_F(Derive, AMalformedConfigurationBlocks) {

@@ -128,6 +128,15 @@ TEST_F(Resolve, NetworksKeepInsideAndOutsideApart) {
   EXPECT_THAT(refused("network.external", "127.0.0.1:80"), HasSubstr("network.internal"));
 }
 
+// Also one that was recorded by a version that understood it.
+TEST_F(Resolve, ARuleThatCannotBeParsedStopsTheApprovalAndIsNamed) {
+  for (const char* rule : {"a b.example", "0177.0.0.1", "https://a.example", "*.com", "a:b:c"}) {
+    EXPECT_THAT(refused("network.external", rule),
+                testing::AllOf(HasSubstr("network.external: \""), HasSubstr(rule)))
+        << rule;
+  }
+}
+
 TEST_F(Resolve, ServicesBringTheirHostsAndVariables) {
   const Effects home = of("home.read", {"light.*"});
   EXPECT_EQ(home.hosts, (std::vector<HostRule>{{"homeassistant.local", 8123, true}}));

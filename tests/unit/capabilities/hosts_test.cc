@@ -87,8 +87,29 @@ TEST(Hosts, RefusesWhatIsNoPattern) {
   EXPECT_THROW(parse_host(std::string(64, 'a') + ".com", "f"), UserError);
 }
 
-TEST(Hosts, AsksForTheAsciiFormOfInternationalNames) {
-  EXPECT_THAT(refused("bücher.example"), HasSubstr("xn--"));
+TEST(Hosts, InternationalNamesAreTakenInTheirAsciiForm) {
+  EXPECT_EQ(normal("bücher.example"), "xn--bcher-kva.example");
+  EXPECT_EQ(normal("BÜCHER.Example.:443"), "xn--bcher-kva.example:443");
+  EXPECT_EQ(normal("*.bücher.example"), "*.xn--bcher-kva.example");
+  EXPECT_EQ(normal("*.BU\u0308CHER.example:8443"), "*.xn--bcher-kva.example:8443");
+  EXPECT_EQ(normal("faß.example"), "xn--fa-hia.example");
+  EXPECT_EQ(normal("例え。テスト"), "xn--r8jz45g.xn--zckzah");
+  // A Cyrillic а is another name, and looks like one to whoever approves it.
+  EXPECT_EQ(normal("p\u0430ypal.com"), "xn--pypal-4ve.com");
+  EXPECT_EQ(normal(normal("*.bücher.example")), "*.xn--bcher-kva.example");
+}
+
+TEST(Hosts, RefusesInternationalTextsThatAreNoNames) {
+  for (const char* text : {"\xff.example", "a\xc3.example", "b\u00fcch er.example", "☃_x.example",
+                           "a\u200b\u202e.example", "ü*.example", "ü/x.example", "a。。b",
+                           "ex\uff0fample.com", "user\uff20example.com"}) {
+    EXPECT_THAT(refused(text), HasSubstr("capabilities[0].scope[1]: ")) << text;
+  }
+  // Digits of other scripts become those of an address.
+  for (const char* text : {"\uff11\uff12\uff17.0.0.1", "127。0。0。1", "\u0661.example.1",
+                           "\uff12130706433", "\uff10x7f.1"}) {
+    EXPECT_THROW(parse_host(text, "f"), UserError) << text;
+  }
 }
 
 TEST(Hosts, NamesTheNetworkThatWasMeant) {
@@ -123,6 +144,27 @@ TEST(Hosts, SaysThatAWildcardLeavesOutTheNameItself) {
   EXPECT_THAT(hints[0], HasSubstr("does not match example.com"));
   EXPECT_TRUE(
       host_hints({parse_host("*.example.com", "f"), parse_host("example.com:443", "f")}).empty());
+  EXPECT_EQ(
+      host_hints({parse_host("*.example.com:443", "f"), parse_host("example.com:80", "f")}).size(),
+      1u)
+      << "the other port is not the same";
+}
+
+TEST(Hosts, SaysThatASiteLeavesOutTheNamesBelowIt) {
+  const auto notes_on = [](std::initializer_list<const char*> words) {
+    std::vector<HostPattern> scope;
+    for (const char* word : words) scope.push_back(parse_host(word, "f"));
+    return host_notes(scope);
+  };
+  for (const char* site : {"example.com", "Example.com.:443", "example.co.uk", "bücher.example"}) {
+    ASSERT_EQ(notes_on({site}).size(), 1u) << site;
+  }
+  EXPECT_THAT(notes_on({"example.com"})[0], HasSubstr("add \"*.example.com\""));
+  EXPECT_TRUE(notes_on({"example.com", "*.example.com"}).empty());
+  for (const char* host : {"api.example.com", "localhost:80", "nas.local", "192.0.2.7",
+                           "192.0.2.0/24", "*.example.com", "api.example.dev"}) {
+    EXPECT_TRUE(notes_on({host}).empty()) << host;
+  }
 }
 
 }  // namespace

@@ -86,6 +86,10 @@ TEST(Manifest, ErrorsNameFileFieldAndRemedy) {
               HasSubstr("capabilities[1].scope[0]: \"cu rl\" is not a name of a program"));
   EXPECT_THAT(refused(with("/capabilities/0/scope", "wttr.in")),
               HasSubstr("capabilities[0].scope: expected a list"));
+  EXPECT_THAT(refused(with("/capabilities/1/scope", Json::array())),
+              testing::AllOf(HasSubstr("capabilities[1].scope: the list is empty"),
+                             HasSubstr("leave the capability out")))
+      << "system.exec without a scope would be every program";
   EXPECT_THAT(refused(with("/capabilities/0/scope/0", "*")), HasSubstr("every host"));
   EXPECT_THAT(refused(with("/capabilities/0/scope/0", "localhost:80")),
               HasSubstr("network.internal"));
@@ -166,6 +170,35 @@ TEST(Manifest, HintsAtAWildcardWithoutItsName) {
   EXPECT_THAT(hints[0], HasSubstr("capabilities[0].scope: \"*.wttr.in\" does not match wttr.in"));
 }
 
+TEST(Manifest, NotesASiteWithoutTheNamesBelowIt) {
+  const Manifest site = parse(with("/capabilities/0/scope/0", "wttr.in"));
+  EXPECT_TRUE(manifest_hints(site, catalogue()).empty());
+  const auto notes = manifest_notes(site, catalogue());
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_THAT(notes[0], HasSubstr("capabilities[0].scope: \"wttr.in\" does not match names below"));
+}
+
+TEST(Manifest, NamesHostsThatTheSkillNeverReaches) {
+  const Manifest manifest = parse(with("/deny_hosts", {"Admin.Wttr.in.", "bücher.example:80"}));
+  EXPECT_EQ(manifest.deny_hosts,
+            (std::vector<std::string>{"admin.wttr.in", "xn--bcher-kva.example:80"}));
+  EXPECT_EQ(recorded_manifest(manifest.json).deny_hosts.size(), 2u);
+  EXPECT_NE(manifest.digest, parse(weather()).digest);
+  EXPECT_THAT(refused(with("/deny_hosts", {"a.example", "http://b.example"})),
+              HasSubstr("/s/sharkcage.json: deny_hosts[1]: \"http://b.example\" is a URL"));
+}
+
+// Before anybody can approve it, and naming the rule.
+TEST(Manifest, ARuleThatCannotBeParsedIsNamed) {
+  for (const char* rule : {"a b.example", "2130706433", "10.0.0.1/8", "*.*.example", "a.example:0",
+                           "[::1", "ex\u00e4mple .org"}) {
+    EXPECT_THAT(refused(with("/capabilities/0/scope/0", rule)),
+                testing::AllOf(HasSubstr("/s/sharkcage.json: capabilities[0].scope[0]: "),
+                               HasSubstr(std::string("\"") + rule + "\"")))
+        << rule;
+  }
+}
+
 struct Case {
   const char* what;
   Json json;
@@ -239,6 +272,10 @@ std::vector<Case> corpus() {
       {"wall unit", with("/limits/wall", "60"), false, false},
       {"wall number", with("/limits/wall", 1000), true, true},
       {"wall zero", with("/limits/wall", 0), false, false},
+      {"denied hosts", with("/deny_hosts", {"a.example"}), true, true},
+      {"denied hosts that are none", with("/deny_hosts", {"a b"}), true, false},
+      {"denied hosts not a list", with("/deny_hosts", "a.example"), false, false},
+      {"no denied hosts", with("/deny_hosts", Json::array()), false, false},
       {"limits list", with("/limits", Json::array()), false, false},
   };
   return cases;

@@ -29,6 +29,19 @@ TEST(AuditView, SaysWhatWasBlockedInWords) {
                             {{"host", "evil.example"}, {"port", 443}, {"phase", "close"}},
                             "not approved")),
             "weather tried to reach evil.example:443 — not approved");
+  EXPECT_EQ(describe(record("connection", "block",
+                            {{"protocol", "dns"}, {"host", "evil.example"}, {"phase", "close"}},
+                            "not approved")),
+            "weather tried to look up evil.example — not approved");
+  EXPECT_EQ(describe(record("connection", "block",
+                            {{"protocol", "http"},
+                             {"program", "curl"},
+                             {"host", "evil.example"},
+                             {"port", 80},
+                             {"count", 3},
+                             {"phase", "close"}},
+                            "not approved")),
+            "weather tried to reach evil.example:80 — not approved (curl, 3 times)");
   EXPECT_EQ(describe(record("verdict", "block", {{"argv", {"cat", "/etc/a file"}}}, "no approval")),
             "weather wanted to run: cat '/etc/a file' — no approval");
   EXPECT_EQ(describe(record("outcome", "block", Json::object(), "no user namespaces")),
@@ -59,6 +72,13 @@ TEST(AuditView, SaysWhatHappened) {
                              {"bytes_down", 0}},
                             "unresolvable: Name or service not known")),
             "weather did not reach wttr.in:443 — unresolvable: Name or service not known");
+  const auto refused_by = [](const char* host, const char* address) {
+    return describe(record("connection", "allow",
+                           {{"host", host}, {"port", 80}, {"address", address}, {"phase", "close"}},
+                           "refused"));
+  };
+  EXPECT_EQ(refused_by("localhost", "::1"), "weather did not reach localhost:80 at ::1 — refused");
+  EXPECT_EQ(refused_by("::1", "::1"), "weather did not reach [::1]:80 — refused");
   EXPECT_EQ(describe(record("approval", "allow", {{"by_uid", 0}}, "approved")),
             "weather was approved");
 }
@@ -93,6 +113,12 @@ TEST(AuditView, SaysRefusedAccessesInWords) {
             "tried to run /usr/bin/curl (sh)");
   EXPECT_EQ(words({{"operation", "connect"}, {"address", "93.184.216.34:443"}}),
             "tried to connect to 93.184.216.34:443");
+  EXPECT_EQ(words({{"operation", "connect"},
+                   {"address", "example.com:443"},
+                   {"to", "/usr/bin/wget"},
+                   {"program", "wget"}}),
+            "tried to connect to example.com:443 by /usr/bin/wget, which may not use the network "
+            "(wget)");
   EXPECT_EQ(words({{"operation", "bind"}, {"address", "0.0.0.0:80"}}),
             "tried to listen on 0.0.0.0:80");
   EXPECT_EQ(words({{"operation", "system call"}, {"call", "ptrace"}, {"program", "gdb"}}),

@@ -62,6 +62,39 @@ TEST_F(ConfigFile, OfAnotherUserIsRefused) {
   EXPECT_THAT(refusal(), HasSubstr("belongs to user id 12345"));
 }
 
+TEST_F(ConfigFile, SaysWhoHasTheNetwork) {
+  write_file_atomically(path_, R"({"network": {"tools": ["exec"], "skills": {
+      "weather": {"programs": ["curl"], "deny_hosts": ["a.example"]}, "none": {"tools": []}}}})",
+                        0644);
+  const NetworkConfig network = load_config(path_).network;
+  EXPECT_TRUE(network.reach_of("other").allows_tool("exec"));
+  EXPECT_FALSE(network.reach_of("other").allows_tool("process"));
+  EXPECT_FALSE(network.reach_of("other").programs);
+  EXPECT_FALSE(network.reach_of("none").allows_tool("exec"));
+  EXPECT_EQ(network.reach_of("weather").programs, std::vector<std::string>{"curl"});
+  EXPECT_FALSE(network.reach_of("weather").allows_tool("process"));
+  EXPECT_EQ(network.denied_to("weather"), std::vector<std::string>{"a.example"});
+  EXPECT_TRUE(network.denied_to("other").empty());
+  EXPECT_TRUE(NetworkConfig().reach_of("other").allows_tool("anything"));
+  const Config again = config_from_json(load_config(path_).to_json(), "again");
+  EXPECT_EQ(again.network.to_json(), network.to_json());
+}
+
+TEST_F(ConfigFile, NamesWhatIsWrongAboutTheNetwork) {
+  const auto refused = [&](const std::string& network) {
+    write_file_atomically(path_, "{\"network\": " + network + "}", 0644);
+    return refusal();
+  };
+  EXPECT_THAT(refused("[]"), HasSubstr("network: expected an object"));
+  EXPECT_THAT(refused(R"({"tool": []})"), HasSubstr("network: unknown key \"tool\""));
+  EXPECT_THAT(refused(R"({"tools": "exec"})"), HasSubstr("network.tools: expected a list"));
+  EXPECT_THAT(refused(R"({"programs": [""]})"), HasSubstr("network.programs: an empty name"));
+  EXPECT_THAT(refused(R"({"skills": {"a": {"hosts": []}}})"),
+              HasSubstr("network.skills.a: unknown key \"hosts\""));
+  EXPECT_THAT(refused(R"({"skills": {"a": {"deny_hosts": [1]}}})"),
+              HasSubstr("network.skills.a.deny_hosts[0]: expected a string"));
+}
+
 // Where commands have the person's user id, they share a count of descriptors on their way.
 TEST_F(ConfigFile, OpenFilesOfCommandsAreFewerBesideAPerson) {
   const std::uint64_t expected = ::geteuid() == 0 ? Limits().open_files : 512;

@@ -1,4 +1,4 @@
-#include "supervisor/egress/addresses.h"
+#include "capabilities/addresses.h"
 
 #include <gtest/gtest.h>
 

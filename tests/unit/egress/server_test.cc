@@ -60,7 +60,7 @@ class Running {
   explicit Running(EgressLimits limits = {}) : resolver(loop_) {
     auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
     control_ = std::move(ours);
-    server_.emplace(loop_, std::move(theirs), resolver, limits);
+    server_.emplace(loop_, std::move(theirs), resolver, refused_, limits);
     server_->start(Ready{}, [this] { loop_.stop(); });
   }
   ~Running() {
@@ -103,6 +103,7 @@ class Running {
 
  private:
   asio::io_context loop_{1};
+  RefusedCounts refused_;
 
  public:
   ScriptedResolver resolver;
@@ -238,7 +239,8 @@ TEST(Server, AnOrderThatIsNoneEndsTheProcess) {
     asio::io_context loop(1);
     ScriptedResolver resolver(loop);
     auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
-    Server server(loop, std::move(theirs), resolver, {});
+    RefusedCounts refused;
+    Server server(loop, std::move(theirs), resolver, refused, {});
     server.start(Ready{}, [] {});
     send_with_fds(ours.get(), text, {});
     EXPECT_ANY_THROW(loop.run()) << text;
@@ -303,13 +305,27 @@ TEST_F(Http, ARequestGoesToTheHostOfItsTargetWhateverItsHostFieldSays) {
 }
 
 TEST_F(Http, ARefusalIsExplainedAndReported) {
-  for (const std::string host : {"evil.example:443", "2130706433:80", "0177.0.0.1:80"}) {
+  for (const std::string host :
+       {"evil.example:443", "2130706433:80", "0177.0.0.1:80", "0x7f000001:80", "0x7f.1:80",
+        "127.1:80", "127.0.0.1:80", "[::ffff:127.0.0.1]:80", "[::1]:80", "169.254.169.254:80",
+        "2852039166:80", "A.EXAMPLE.:22", "xn--bcher-kva.example:443"}) {
     const std::string answer =
         say("CONNECT " + host + " HTTP/1.1\r\n" + credentials(kToken) + "\r\n");
     EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 403 Forbidden\r\n"));
     EXPECT_THAT(answer, HasSubstr("sharkcage: " + host));
     EXPECT_EQ(running_.next_connection().decision, Decision::kBlock);
   }
+  EXPECT_EQ(running_.resolver.questions(), 0);
+}
+
+// What a name server would be asked for is ASCII: so is what programs ask for.
+TEST_F(Http, ANameInAnotherAlphabetIsRefused) {
+  const std::string answer =
+      say("CONNECT b\xc3\xbc"
+          "cher.example:443 HTTP/1.1\r\n" +
+          credentials(kToken) + "\r\n");
+  EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 40"));
+  EXPECT_EQ(running_.next_connection().decision, Decision::kBlock);
   EXPECT_EQ(running_.resolver.questions(), 0);
 }
 

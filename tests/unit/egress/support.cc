@@ -262,10 +262,12 @@ std::uint64_t Supervised::listen(UniqueFd socket, std::vector<HostRule> hosts,
   Listen listen;
   listen.session = "session-1";
   listen.skill = "weather";
-  listen.tokens = {{"call-1", token}};
+  listen.tokens = {{"call-1", token, 1}};
   listen.hosts = std::move(hosts);
   listen.deny_hosts = std::move(deny);
-  return client.listen(std::move(listen), std::move(socket));
+  std::vector<UniqueFd> sockets;
+  sockets.push_back(std::move(socket));
+  return client.listen(std::move(listen), std::move(sockets));
 }
 
 void Supervised::pump() {

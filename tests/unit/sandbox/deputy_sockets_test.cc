@@ -152,6 +152,36 @@ except OSError as error: print(error.errno)
                                           "connect [2001:db8::1]:443", "connect 192.0.2.3:53"));
 }
 
+// A connection whose SYN carries data is one that connect(2) was not asked for.
+TEST_P(DeputySockets, ConnectByConnectAlone) {
+  const Outcome outcome = run(python(R"(
+import ctypes
+FASTOPEN = 0x20000000
+server = socket.socket(); server.bind(('127.0.0.1', 0)); server.listen(8)
+where = server.getsockname()
+address = (2).to_bytes(2, 'little') + where[1].to_bytes(2, 'big') + socket.inet_aton(where[0]) + bytes(8)
+class Vector(ctypes.Structure): _fields_ = [('base', ctypes.c_char_p), ('size', ctypes.c_size_t)]
+class Message(ctypes.Structure):
+    _fields_ = [('name', ctypes.c_char_p), ('namelen', ctypes.c_uint), ('vectors', ctypes.POINTER(Vector)),
+                ('count', ctypes.c_size_t), ('control', ctypes.c_void_p), ('controllen', ctypes.c_size_t),
+                ('flags', ctypes.c_int), ('sent', ctypes.c_uint)]
+def sendmmsg(client, flags):
+    message = Message(address, 16, ctypes.pointer(Vector(b'x', 1)), 1, None, 0, 0, 0)
+    if ctypes.CDLL(None, use_errno=True).sendmmsg(client.fileno(), ctypes.byref(message), 1, flags) < 0:
+        raise OSError(ctypes.get_errno(), '')
+for send in (lambda client, flags: client.sendto(b'x', flags, where),
+             lambda client, flags: client.sendmsg([b'x'], [], flags, where), sendmmsg):
+    for flags in (FASTOPEN, FASTOPEN | socket.MSG_DONTWAIT):
+        client = socket.socket()
+        try: send(client, flags); print('connected', end=' ')
+        except OSError as error: print(error.errno, end=' ')
+    client = socket.socket(); client.connect(where); send(client, 0)
+    print(server.accept()[0].recv(9).decode(), end=' ')
+)"));
+  EXPECT_EQ(outcome.out, "95 95 x 95 95 x 95 95 x ") << outcome.text();
+  EXPECT_THAT(outcome.told(), IsEmpty());
+}
+
 TEST_P(DeputySockets, AFullBacklogIsWaitedFor) {
   const Outcome outcome = run(python(R"(
 server = socket.socket(socket.AF_UNIX); server.bind('s'); server.listen(0)

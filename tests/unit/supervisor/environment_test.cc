@@ -42,13 +42,17 @@ TEST(Environment, TheHostCannotPointTheProxyOrTheHomeElsewhere) {
   for (const auto& variable : built.variables) EXPECT_THAT(variable, Not(HasSubstr("evil")));
 }
 
-TEST(Environment, AnApprovedLoopbackAddressIsBehindTheProxy) {
+TEST(Environment, WhatIsApprovedOfThisMachineIsBehindTheProxy) {
   EnvironmentInput input;
   input.token = "t0ken";
   Policy approved = policy();
-  EXPECT_THAT(build_environment(input, approved).variables, Contains("NO_PROXY=127.0.0.1,::1"));
+  EXPECT_THAT(build_environment(input, approved).variables,
+              Contains("NO_PROXY=localhost,127.0.0.1,::1,[::1]"));
   approved.hosts = {{"127.0.0.1", 8123, true}};
-  EXPECT_THAT(build_environment(input, approved).variables, Contains("NO_PROXY=::1"));
+  EXPECT_THAT(build_environment(input, approved).variables,
+              Contains("NO_PROXY=localhost,::1,[::1]"));
+  approved.hosts.push_back({"*.localhost", 8123, true});
+  EXPECT_THAT(build_environment(input, approved).variables, Contains("NO_PROXY=::1,[::1]"));
   approved.hosts.push_back({"::1", 8123, true});
   EXPECT_THAT(build_environment(input, approved).variables, Contains("no_proxy="));
 }

@@ -1,4 +1,4 @@
-#include "supervisor/egress/rules.h"
+#include "capabilities/destinations.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,17 +17,17 @@ Destination to(const std::string& host, unsigned port = 443) {
   return *destination;
 }
 
-bool matches(const Rules& rules, const std::string& host, unsigned port = 443) {
+bool matches(const DestinationRules& rules, const std::string& host, unsigned port = 443) {
   return !rules.match(to(host, port)).rules.empty();
 }
 
-Rules::Judgement judged(const Rules& rules, const std::string& host, const std::string& address,
-                        bool own = false) {
+DestinationRules::Judgement judged(const DestinationRules& rules, const std::string& host,
+                                   const std::string& address, bool own = false) {
   return rules.judge(rules.match(to(host)), *Address::parse(address), own);
 }
 
-TEST(Rules, NamesAreComparedInNormalForm) {
-  const Rules rules({{"wttr.in", 443, false}}, {});
+TEST(DestinationRules, NamesAreComparedInNormalForm) {
+  const DestinationRules rules({{"wttr.in", 443, false}}, {});
   EXPECT_TRUE(matches(rules, "wttr.in"));
   EXPECT_TRUE(matches(rules, "WTTR.In."));
   EXPECT_FALSE(matches(rules, "wttr.in", 80));
@@ -36,8 +36,8 @@ TEST(Rules, NamesAreComparedInNormalForm) {
   EXPECT_FALSE(matches(rules, "xwttr.in"));
 }
 
-TEST(Rules, AStarIsNeverTheBareHost) {
-  const Rules rules({{"*.example.com", 443, false}}, {});
+TEST(DestinationRules, AStarIsNeverTheBareHost) {
+  const DestinationRules rules({{"*.example.com", 443, false}}, {});
   EXPECT_TRUE(matches(rules, "a.example.com"));
   EXPECT_TRUE(matches(rules, "a.b.example.com"));
   EXPECT_FALSE(matches(rules, "example.com"));
@@ -45,8 +45,8 @@ TEST(Rules, AStarIsNeverTheBareHost) {
   EXPECT_FALSE(matches(rules, "example.com.evil.example"));
 }
 
-TEST(Rules, AddressesAreMatchedByAddressRulesOnly) {
-  const Rules rules(
+TEST(DestinationRules, AddressesAreMatchedByAddressRulesOnly) {
+  const DestinationRules rules(
       {{"10.0.0.0/8", 443, true}, {"::ffff:192.0.2.7", 443, true}, {"a.example", 443, true}}, {});
   EXPECT_TRUE(matches(rules, "10.1.2.3"));
   EXPECT_TRUE(matches(rules, "::ffff:10.1.2.3"));
@@ -57,7 +57,7 @@ TEST(Rules, AddressesAreMatchedByAddressRulesOnly) {
   EXPECT_FALSE(matches(rules, "b.example"));
 }
 
-TEST(Rules, RefuseTextsThatProgramsReadDifferently) {
+TEST(DestinationRules, RefuseTextsThatProgramsReadDifferently) {
   for (const char* host :
        {"2130706433", "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "0X7F000001", "127.1", "1.2.3.4.5",
         "a.1", "a.0x1", "0x", "256.256.256.256", "[::1]", "::1%1", "1:2", "host:80", ":"}) {
@@ -67,7 +67,16 @@ TEST(Rules, RefuseTextsThatProgramsReadDifferently) {
   }
 }
 
-TEST(Rules, RefuseWhatIsNoName) {
+TEST(DestinationRules, SayWhatToAskForInstead) {
+  const auto asked = destination_from_text(
+      "b\xc3\xbc"
+      "cher.example",
+      443);
+  EXPECT_EQ(std::get<NoDestination>(asked).reason,
+            "the host is not ASCII; ask for its form that begins with xn--");
+}
+
+TEST(DestinationRules, RefuseWhatIsNoName) {
   const std::string label(64, 'a');
   std::string longest;
   while (longest.size() < 254) longest += "a.";
@@ -84,8 +93,8 @@ TEST(Rules, RefuseWhatIsNoName) {
   EXPECT_EQ(to("_dmarc.a-b.example").host, "_dmarc.a-b.example");
 }
 
-TEST(Rules, APublicNameMustNotLeadInside) {
-  const Rules rules({{"a.example", 443, false}}, {});
+TEST(DestinationRules, APublicNameMustNotLeadInside) {
+  const DestinationRules rules({{"a.example", 443, false}}, {});
   EXPECT_TRUE(judged(rules, "a.example", "93.184.216.34").allowed);
   for (const char* address : {"127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254",
                               "169.254.1.1", "100.64.1.1", "0.0.0.0", "224.0.0.1", "::1", "fe80::1",
@@ -100,8 +109,8 @@ TEST(Rules, APublicNameMustNotLeadInside) {
   EXPECT_THAT(own.reason, HasSubstr("own address"));
 }
 
-TEST(Rules, AnInternalRuleOpensTheInside) {
-  const Rules rules({{"nas.lan", 443, true}}, {});
+TEST(DestinationRules, AnInternalRuleOpensTheInside) {
+  const DestinationRules rules({{"nas.lan", 443, true}}, {});
   for (const char* address :
        {"127.0.0.1", "10.0.0.1", "169.254.1.1", "100.64.1.1", "::1", "fd00::1", "93.184.216.34"}) {
     EXPECT_TRUE(judged(rules, "nas.lan", address).allowed) << address;
@@ -114,27 +123,27 @@ TEST(Rules, AnInternalRuleOpensTheInside) {
   }
 }
 
-TEST(Rules, MetadataNeedsItsVeryAddress) {
-  const Rules network({{"169.254.0.0/16", 443, true}}, {});
+TEST(DestinationRules, MetadataNeedsItsVeryAddress) {
+  const DestinationRules network({{"169.254.0.0/16", 443, true}}, {});
   EXPECT_FALSE(judged(network, "169.254.169.254", "169.254.169.254").allowed);
-  const Rules external({{"169.254.169.254", 443, false}}, {});
+  const DestinationRules external({{"169.254.169.254", 443, false}}, {});
   EXPECT_FALSE(judged(external, "169.254.169.254", "169.254.169.254").allowed);
-  const Rules named({{"169.254.169.254", 443, true}}, {});
+  const DestinationRules named({{"169.254.169.254", 443, true}}, {});
   EXPECT_TRUE(judged(named, "169.254.169.254", "169.254.169.254").allowed);
 }
 
-TEST(Rules, TheWidestOfSeveralMatchingRulesCounts) {
-  const Rules rules({{"*.lan", 443, false}, {"nas.lan", 443, true}}, {});
+TEST(DestinationRules, TheWidestOfSeveralMatchingRulesCounts) {
+  const DestinationRules rules({{"*.lan", 443, false}, {"nas.lan", 443, true}}, {});
   const auto judgement = judged(rules, "nas.lan", "10.0.0.1");
   EXPECT_TRUE(judgement.allowed);
   EXPECT_EQ(judgement.rule, "nas.lan:443");
   EXPECT_FALSE(judged(rules, "pc.lan", "10.0.0.1").allowed);
 }
 
-TEST(Rules, DenialsWinOverEverything) {
-  const Rules rules({{"*.example", 443, true}, {"0.0.0.0/0", 443, true}},
-                    {"Evil.Example", "*.bad.example", "10.0.0.0/8", "ok.example:80",
-                     "[2001:db8::/32]:443", "192.0.2.1:443"});
+TEST(DestinationRules, DenialsWinOverEverything) {
+  const DestinationRules rules({{"*.example", 443, true}, {"0.0.0.0/0", 443, true}},
+                               {"Evil.Example", "*.bad.example", "10.0.0.0/8", "ok.example:80",
+                                "[2001:db8::/32]:443", "192.0.2.1:443"});
   EXPECT_FALSE(matches(rules, "evil.example"));
   EXPECT_TRUE(matches(rules, "a.evil.example"));
   EXPECT_FALSE(matches(rules, "a.bad.example"));
@@ -148,10 +157,10 @@ TEST(Rules, DenialsWinOverEverything) {
   EXPECT_EQ(judged(rules, "ok.example", "10.1.1.1").rule, "10.0.0.0/8");
 }
 
-TEST(Rules, ARuleThatIsNoneIsNamed) {
+TEST(DestinationRules, ARuleThatIsNoneIsNamed) {
   const auto message = [](const std::string& host, unsigned port, std::vector<std::string> deny) {
     try {
-      Rules({{host, port, false}}, deny);
+      DestinationRules({{host, port, false}}, deny);
     } catch (const UserError& error) {
       return std::string(error.what());
     }
@@ -169,8 +178,8 @@ TEST(Rules, ARuleThatIsNoneIsNamed) {
   }
 }
 
-TEST(Rules, WithoutRulesThereIsNoNetwork) {
-  const Rules rules({}, {});
+TEST(DestinationRules, WithoutRulesThereIsNoNetwork) {
+  const DestinationRules rules({}, {});
   EXPECT_FALSE(matches(rules, "a.example"));
   EXPECT_FALSE(rules.judge({}, *Address::parse("93.184.216.34"), false).allowed);
 }

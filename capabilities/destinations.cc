@@ -1,4 +1,4 @@
-#include "supervisor/egress/rules.h"
+#include "capabilities/destinations.h"
 
 #include <algorithm>
 #include <charconv>
@@ -6,7 +6,7 @@
 #include "common/errors.h"
 #include "common/text.h"
 
-namespace sharkcage::egress {
+namespace sharkcage {
 namespace {
 
 constexpr std::size_t kMaxName = 253;  // RFC 1035, section 3.1, without the root's dot
@@ -69,8 +69,11 @@ std::variant<Destination, NoDestination> destination_from_text(std::string_view 
     if (const auto literal = Address::parse(name)) return destination_from_address(*literal, port);
     return NoDestination{"the host is a number in a form that programs read differently"};
   }
-  if (!is_name(name)) return NoDestination{"the host is not a name"};
-  return Destination{name, std::nullopt, port};
+  if (is_name(name)) return Destination{name, std::nullopt, port};
+  const bool ascii = std::all_of(name.begin(), name.end(),
+                                 [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  return NoDestination{ascii ? "the host is not a name"
+                             : "the host is not ASCII; ask for its form that begins with xn--"};
 }
 
 Destination destination_from_address(const Address& address, unsigned port) {
@@ -82,7 +85,8 @@ bool is_localhost(std::string_view host) {
   return host == "localhost" || host.ends_with(".localhost");
 }
 
-Rules::Rules(const std::vector<HostRule>& hosts, const std::vector<std::string>& deny_hosts) {
+DestinationRules::DestinationRules(const std::vector<HostRule>& hosts,
+                                   const std::vector<std::string>& deny_hosts) {
   for (const HostRule& host : hosts) {
     if (host.port == 0 || host.port > 65535) refuse_rule(host.host);
     Rule rule = parse(host.host, host.port);
@@ -92,10 +96,10 @@ Rules::Rules(const std::vector<HostRule>& hosts, const std::vector<std::string>&
   for (const std::string& text : deny_hosts) denied_.push_back(parse_denied(text));
 }
 
-Rules::Match Rules::match(const Destination& destination) const {
+DestinationRules::Match DestinationRules::match(const Destination& destination) const {
   for (const Rule& rule : denied_) {
     if (rule.port != 0 && rule.port != destination.port) continue;
-    if (rule.covers_host(destination)) return {{}, "denied by configuration", rule.text};
+    if (rule.covers_host(destination)) return {{}, "the host is denied", rule.text};
   }
   Match match;
   bool other_port = false;
@@ -114,14 +118,25 @@ Rules::Match Rules::match(const Destination& destination) const {
   return match;
 }
 
-Rules::Judgement Rules::judge(const Match& match, const Address& address, bool own) const {
+DestinationRules::Match DestinationRules::match_name(const std::string& host) const {
+  for (const Rule& rule : allowed_) {
+    const Destination destination{host, std::nullopt, rule.port};
+    if (!rule.covers_host(destination)) continue;
+    Match found = match(destination);
+    if (!found.rules.empty()) return found;
+  }
+  return match({host, std::nullopt, 0});
+}
+
+DestinationRules::Judgement DestinationRules::judge(const Match& match, const Address& address,
+                                                    bool own) const {
   if (match.rules.empty()) return {false, match.reason, match.rule};
   const unsigned port = allowed_[match.rules.front()].port;
   const auto carried = address.embedded_v4();
   for (const Rule& rule : denied_) {
     if (rule.port != 0 && rule.port != port) continue;
     if (rule.covers_address(address) || (carried && rule.covers_address(*carried))) {
-      return {false, "the address is denied by configuration", rule.text};
+      return {false, "the address is denied", rule.text};
     }
   }
   const AddressKind kind = kind_of(address);
@@ -141,7 +156,7 @@ Rules::Judgement Rules::judge(const Match& match, const Address& address, bool o
           allowed_[match.rules.front()].text};
 }
 
-bool Rules::Rule::covers_host(const Destination& destination) const {
+bool DestinationRules::Rule::covers_host(const Destination& destination) const {
   if (destination.literal) return network && covers_address(*destination.literal);
   if (network) return false;
   if (!subdomains) return destination.host == name;
@@ -149,11 +164,11 @@ bool Rules::Rule::covers_host(const Destination& destination) const {
          destination.host[destination.host.size() - name.size() - 1] == '.';
 }
 
-bool Rules::Rule::covers_address(const Address& address) const {
+bool DestinationRules::Rule::covers_address(const Address& address) const {
   return network && network->contains(address.unmapped());
 }
 
-Rules::Rule Rules::parse(std::string_view host, unsigned port) {
+DestinationRules::Rule DestinationRules::parse(std::string_view host, unsigned port) {
   Rule rule;
   rule.text = with_port(host, port);
   rule.port = port;
@@ -168,7 +183,7 @@ Rules::Rule Rules::parse(std::string_view host, unsigned port) {
   return rule;
 }
 
-Rules::Rule Rules::parse_denied(std::string_view text) {
+DestinationRules::Rule DestinationRules::parse_denied(std::string_view text) {
   if (Network::parse(text)) return parse(text, 0);  // IPv6 text has colons of its own
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return parse(text, 0);
@@ -183,4 +198,4 @@ Rules::Rule Rules::parse_denied(std::string_view text) {
   return parse(host, port);
 }
 
-}  // namespace sharkcage::egress
+}  // namespace sharkcage

@@ -9,10 +9,10 @@
 #include <variant>
 #include <vector>
 
+#include "capabilities/addresses.h"
 #include "capabilities/policy.h"
-#include "supervisor/egress/addresses.h"
 
-namespace sharkcage::egress {
+namespace sharkcage {
 
 // What a client asked for, in normal form.
 struct Destination {
@@ -37,11 +37,11 @@ Destination destination_from_address(const Address& address, unsigned port);
 bool is_localhost(std::string_view host);
 
 // Immutable once made.
-class Rules {
+class DestinationRules {
  public:
   // Throws UserError that names the first rule which is none: an approval with it must not be
   // served.
-  Rules(const std::vector<HostRule>& hosts, const std::vector<std::string>& deny_hosts);
+  DestinationRules(const std::vector<HostRule>& hosts, const std::vector<std::string>& deny_hosts);
 
   // The rules that a destination falls under, or why it is refused.
   struct Match {
@@ -52,6 +52,9 @@ class Rules {
   // A name is matched by name only and a literal by address only: an approved network says nothing
   // about names, so that nothing unapproved is ever asked of a name server.
   Match match(const Destination& destination) const;
+
+  // May a name be asked for? It may if it is approved with some port.
+  Match match_name(const std::string& host) const;
 
   struct Judgement {
     bool allowed = false;
@@ -87,4 +90,4 @@ class Rules {
   std::vector<Rule> denied_;
 };
 
-}  // namespace sharkcage::egress
+}  // namespace sharkcage

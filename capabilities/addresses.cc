@@ -1,4 +1,4 @@
-#include "supervisor/egress/addresses.h"
+#include "capabilities/addresses.h"
 
 #include <arpa/inet.h>
 
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace sharkcage::egress {
+namespace sharkcage {
 namespace {
 
 struct Special {
@@ -217,4 +217,4 @@ const char* describe(AddressKind kind) {
   return "an address of no known kind";
 }
 
-}  // namespace sharkcage::egress
+}  // namespace sharkcage

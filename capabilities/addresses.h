@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace sharkcage::egress {
+namespace sharkcage {
 
 class Address {
  public:
@@ -71,4 +71,4 @@ AddressKind kind_of(const Address& address);
 // For people: "a loopback address".
 const char* describe(AddressKind kind);
 
-}  // namespace sharkcage::egress
+}  // namespace sharkcage

@@ -1,0 +1,71 @@
+// The link to a sandbox's deputy (capabilities/caught.h). Loop thread only.
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "capabilities/caught.h"
+#include "common/fd.h"
+#include "supervisor/egress/services.h"
+
+namespace sharkcage::egress {
+
+// The program's name, printable.
+std::string program_in(const CaughtConnection& connection);
+
+class Link {
+ public:
+  // Throws UserError for what is no SOCK_SEQPACKET.
+  Link(Services& services, UniqueFd socket);
+  ~Link();
+
+  // Hears what the deputy says until `close`.
+  asio::awaitable<void> run();
+  void close();
+
+  // What an accepted connection is for. The deputy says it after it has connected, so that it may
+  // have to be waited for, as long as for a handshake; nothing if it was not said then, or if the
+  // connection was reset before. To be asked of each connection in the order of their acceptance.
+  asio::awaitable<std::optional<CaughtConnection>> announcement(int connection);
+
+  // Which program made an accepted connection to the proxy, printable; empty if it was not said. To
+  // be asked once, when its client has spoken.
+  std::string program_of(int connection);
+
+  // False when the deputy does not listen.
+  bool tell(const NameMeaning& meaning);
+
+ private:
+  // Address, port, and whether it is one to the proxy.
+  using Source = std::tuple<std::array<std::uint8_t, 16>, std::uint16_t, bool>;
+  using Clock = std::chrono::steady_clock;
+  struct Announced {
+    CaughtConnection connection;  // the last one
+    Clock::time_point until;      // not worth anything later
+    unsigned times = 0;
+  };
+
+  // What is said is good `until` then.
+  void hear(Clock::time_point until);
+  std::optional<CaughtConnection> take(const Source& source);
+  void drop(const Source& source);
+
+  Services& services_;
+  asio::posix::stream_descriptor socket_;
+  // A source is one connection at a time: what was said last of it is true of the one that is
+  // there, and what was said before of connections that were reset. Each of them is accepted, so
+  // that nothing is left over for another one.
+  std::map<Source, Announced> announced_;
+  std::map<Source, asio::steady_timer*> waiting_;
+  bool closed_ = false;
+};
+
+}  // namespace sharkcage::egress

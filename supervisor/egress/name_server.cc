@@ -1,0 +1,289 @@
+#include "supervisor/egress/name_server.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <asio/co_spawn.hpp>
+#include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/use_awaitable.hpp>
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "common/errors.h"
+
+namespace sharkcage::egress {
+namespace {
+
+// Datagrams after which the others of the loop have their turn.
+constexpr unsigned kTurn = 64;
+// Descriptors or memory have run out on the host: nothing tells when that is over.
+constexpr auto kScarcityPause = std::chrono::milliseconds(100);
+
+int option_of(int fd, int option) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
+}
+
+bool is_bound(int fd) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) return false;
+  if (name.ss_family == AF_INET) return reinterpret_cast<sockaddr_in&>(name).sin_port != 0;
+  return name.ss_family == AF_INET6 && reinterpret_cast<sockaddr_in6&>(name).sin6_port != 0;
+}
+
+void make_nonblocking(int fd) {
+  if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0) throw_errno("fcntl O_NONBLOCK");
+}
+
+bool is_scarcity(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+// The descriptor is no working socket any more.
+bool is_final(int error) {
+  return error == EBADF || error == EINVAL || error == ENOTSOCK;
+}
+
+dns::Bytes bytes_of(const std::string& packet) {
+  return {reinterpret_cast<const std::uint8_t*>(packet.data()), packet.size()};
+}
+
+// All `size` bytes, or fewer at the end of the stream.
+asio::awaitable<std::string> read_exactly(Stream& client, std::size_t size) {
+  std::string bytes(size, '\0');
+  std::size_t done = 0;
+  while (done < size) {
+    const ssize_t got = client.read(bytes.data() + done, size - done);
+    if (got > 0) {
+      done += static_cast<std::size_t>(got);
+      continue;
+    }
+    if (got == 0 || errno != EAGAIN) break;
+    const bool ready = co_await client.readable();
+    if (!ready) break;
+  }
+  bytes.resize(done);
+  co_return bytes;
+}
+
+// What follows a length (RFC 7766, section 8). Of a packet that is too long just enough to see it.
+asio::awaitable<std::string> next_packet(Stream& client) {
+  const std::string length = co_await read_exactly(client, 2);
+  if (length.size() < 2) co_return std::string();
+  const std::size_t high = static_cast<unsigned char>(length[0]);
+  const std::size_t size = (high << 8) | static_cast<unsigned char>(length[1]);
+  const std::size_t wanted = std::min(size, dns::kMaxQuestion + 1);
+  std::string packet = co_await read_exactly(client, wanted);
+  if (packet.size() < wanted) packet.clear();
+  co_return packet;
+}
+
+std::string with_length(const std::string& response) {
+  std::string framed{static_cast<char>(response.size() >> 8),
+                     static_cast<char>(response.size() & 0xFF)};
+  return framed + response;
+}
+
+}  // namespace
+
+NameServer::NameServer(Services& services, UniqueFd udp, UniqueFd tcp, AnswerName answer)
+    : services_(services),
+      answer_(std::move(answer)),
+      udp_(services.loop),
+      tcp_(services.loop),
+      changed_(services.loop, asio::steady_timer::time_point::max()) {
+  if (option_of(udp.get(), SO_TYPE) != SOCK_DGRAM || !is_bound(udp.get())) {
+    throw UserError("egress: the descriptor for names is no bound datagram socket");
+  }
+  if (tcp &&
+      (option_of(tcp.get(), SO_TYPE) != SOCK_STREAM || option_of(tcp.get(), SO_ACCEPTCONN) != 1)) {
+    throw UserError("egress: the descriptor for names over TCP is no listening stream socket");
+  }
+  make_nonblocking(udp.get());
+  if (tcp) make_nonblocking(tcp.get());
+  udp_.assign(udp.get());
+  udp.release();
+  if (tcp) tcp_.assign(tcp.get());
+  tcp.release();
+}
+
+NameServer::~NameServer() {
+  release_sockets();
+}
+
+asio::awaitable<void> NameServer::run() {
+  const auto self = shared_from_this();
+  spawn(serve_datagrams());
+  if (tcp_.is_open()) spawn(accept());
+  asio::error_code ignored;
+  // A socket that failed is still the supervisor's to close.
+  while (!closed_ || running_ > 0) {
+    co_await changed_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+  answer_ = nullptr;
+}
+
+void NameServer::close() {
+  if (std::exchange(closed_, true)) return;
+  release_sockets();
+  for (Stream* client : connections_) client->cut();
+  changed_.cancel();
+  services_.slot_freed.cancel();
+}
+
+// asio leaves it to close(2) to take a descriptor out of its epoll set. That does not happen here,
+// since the supervisor holds the same open files, and epoll would go on reporting them (epoll(7)).
+void NameServer::release_sockets() {
+  if (udp_.is_open()) ::close(udp_.release());
+  if (tcp_.is_open()) ::close(tcp_.release());
+}
+
+void NameServer::spawn(asio::awaitable<void> work) {
+  ++running_;
+  asio::co_spawn(services_.loop, std::move(work),
+                 [self = shared_from_this()](const std::exception_ptr& thrown) {
+                   --self->running_;
+                   self->changed_.cancel();
+                   rethrow(thrown);
+                 });
+}
+
+asio::awaitable<void> NameServer::serve_datagrams() {
+  std::array<std::uint8_t, dns::kMaxQuestion + 1> packet;
+  asio::steady_timer pause(services_.loop);
+  asio::error_code ignored;
+  for (unsigned turn = 1;; ++turn) {
+    if (turn % kTurn == 0) co_await asio::post(services_.loop, asio::use_awaitable);
+    co_await wait_for_room();
+    if (closed_) co_return;
+    // From here to the count of the question nothing else may run.
+    sockaddr_storage from{};
+    socklen_t from_size = sizeof from;
+    const ssize_t got = ::recvfrom(udp_.native_handle(), packet.data(), packet.size(), MSG_DONTWAIT,
+                                   reinterpret_cast<sockaddr*>(&from), &from_size);
+    if (got >= 0) {
+      const std::size_t size = static_cast<std::size_t>(got);
+      std::optional<dns::Question> question = dns::parse(dns::Bytes(packet.data(), size));
+      if (!question) continue;
+      ++questions_;
+      spawn(serve_datagram(std::move(*question), from, from_size));
+    } else if (errno == EAGAIN) {
+      co_await udp_.async_wait(asio::posix::descriptor_base::wait_read,
+                               asio::redirect_error(asio::use_awaitable, ignored));
+    } else if (is_scarcity(errno)) {
+      pause.expires_after(kScarcityPause);
+      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    } else if (is_final(errno)) {
+      co_return;
+    }
+    // Everything else is about a response that was sent before (udp(7)).
+  }
+}
+
+// Whoever does not read its responses misses them: a send that would block is not repeated.
+asio::awaitable<void> NameServer::serve_datagram(dns::Question question, sockaddr_storage from,
+                                                 socklen_t from_size) {
+  const std::string response = co_await response_to(std::move(question));
+  if (!closed_) {
+    ::sendto(udp_.native_handle(), response.data(), response.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+             reinterpret_cast<const sockaddr*>(&from), from_size);
+  }
+  --questions_;
+  changed_.cancel();
+}
+
+asio::awaitable<std::string> NameServer::response_to(dns::Question question) {
+  if (question.problem != dns::Rcode::kNoError) {
+    co_return dns::respond(question, question.problem);
+  }
+  asio::awaitable<NameAnswer> work = answer_(question);
+  NameAnswer answer = co_await std::move(work);
+  if (answer.rcode == dns::Rcode::kRefused) answer.rcode = dns::refusal_for(question);
+  co_return dns::respond(question, answer.rcode, answer.address, answer.prohibited);
+}
+
+asio::awaitable<void> NameServer::wait_for_room() {
+  asio::error_code ignored;
+  while (!closed_ && questions_ >= services_.limits.questions) {
+    co_await changed_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+}
+
+asio::awaitable<void> NameServer::accept() {
+  asio::steady_timer pause(services_.loop);
+  asio::error_code ignored;
+  while (true) {
+    co_await wait_for_slot();
+    if (closed_) co_return;
+    UniqueFd socket(
+        ::accept4(tcp_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (socket) {
+      const int on = 1;
+      ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      auto client = std::make_unique<Stream>(services_.loop, std::move(socket));
+      connections_.insert(client.get());
+      ++services_.connections;
+      spawn(serve_connection(std::move(client)));
+    } else if (errno == EAGAIN) {
+      co_await tcp_.async_wait(asio::posix::descriptor_base::wait_read,
+                               asio::redirect_error(asio::use_awaitable, ignored));
+    } else if (is_scarcity(errno)) {
+      pause.expires_after(kScarcityPause);
+      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    } else if (is_final(errno)) {
+      co_return;
+    }
+    // Everything else is the end of one connection before it was accepted (accept(2)).
+  }
+}
+
+asio::awaitable<void> NameServer::wait_for_slot() {
+  asio::error_code ignored;
+  while (!closed_) {
+    if (connections_.size() >= services_.limits.question_connections) {
+      co_await changed_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    } else if (services_.connections >= services_.limits.all_connections) {
+      co_await services_.slot_freed.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    } else {
+      co_return;
+    }
+  }
+}
+
+asio::awaitable<void> NameServer::serve_connection(std::unique_ptr<Stream> client) {
+  Deadline deadline(services_.loop);
+  const auto late = [stream = client.get()] { stream->cut(); };
+  for (bool open = true; open;) {
+    deadline.set(services_.limits.question, late);
+    const std::string packet = co_await next_packet(*client);
+    std::optional<dns::Question> question = dns::parse(bytes_of(packet));
+    if (!question) break;
+    deadline.clear();
+    const bool malformed = question->problem == dns::Rcode::kFormErr;
+    co_await wait_for_room();
+    if (closed_) break;
+    ++questions_;
+    const std::string response = co_await response_to(std::move(*question));
+    --questions_;
+    changed_.cancel();
+    if (closed_) break;
+    deadline.set(services_.limits.question, late);
+    const std::string framed = with_length(response);
+    const bool written = co_await client->write_all(framed);
+    open = written && !malformed && !client->is_cut();
+  }
+  connections_.erase(client.get());
+  --services_.connections;
+  services_.slot_freed.cancel();
+  changed_.cancel();
+}
+
+}  // namespace sharkcage::egress

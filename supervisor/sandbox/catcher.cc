@@ -1,0 +1,186 @@
+#include "supervisor/sandbox/catcher.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <span>
+#include <utility>
+#include <variant>
+
+#include "supervisor/sandbox/non_blocking.h"
+#include "supervisor/sandbox/patience.h"
+
+namespace sharkcage::sandbox {
+namespace {
+
+// The egress knows no more at once (name_table.h there).
+constexpr std::size_t kMaxNames = 4096;
+
+int domain_of(int socket) {
+  int domain = -1;
+  socklen_t size = sizeof domain;
+  return ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 ? domain : -1;
+}
+
+// The listener, as a socket of this family reaches it: one for IPv6 that is given an IPv4-mapped
+// address goes by IPv4.
+socklen_t inner_address(const Address& wanted, int domain, sockaddr_storage& storage) {
+  if (domain == AF_INET) {
+    auto& to = reinterpret_cast<sockaddr_in&>(storage);
+    to.sin_family = AF_INET;
+    to.sin_port = htons(kCaughtPort);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return sizeof to;
+  }
+  auto& to = reinterpret_cast<sockaddr_in6&>(storage);
+  to.sin6_family = AF_INET6;
+  to.sin6_port = htons(kCaughtPort);
+  to.sin6_addr = in6addr_loopback;
+  if (!wanted.is_v6()) {
+    const std::uint8_t mapped[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
+    std::memcpy(&to.sin6_addr, mapped, sizeof mapped);
+  }
+  return sizeof to;
+}
+
+enum class Peer { kNone, kListener, kOther };
+
+Peer peer_of(int socket) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  if (::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return Peer::kNone;
+  const auto other = internet_address(reinterpret_cast<const sockaddr*>(&peer), size);
+  return other && other->second == kCaughtPort ? Peer::kListener : Peer::kOther;
+}
+
+void disconnect(int socket) {
+  const sockaddr none{AF_UNSPEC, {}};
+  ::connect(socket, &none, sizeof none);
+}
+
+}  // namespace
+
+Catcher::Catcher(const Policy& policy, UniqueFd link)
+    : network_(link), rules_(policy.hosts, policy.deny_hosts), link_(std::move(link)) {}
+
+// The egress may have died and begun anew: then a number can have another meaning, or the same.
+void Catcher::hear_egress() {
+  NameMeaning meaning;
+  for (;;) {
+    const ssize_t size = ::recv(link_.get(), &meaning, sizeof meaning, MSG_DONTWAIT);
+    // The supervisor keeps the other end as long as there is a sandbox.
+    if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR)) link_.reset();
+    if (size != sizeof meaning) return;
+    if (meaning.number >= kNameNumbers) continue;
+    const auto [place, added] =
+        names_.insert_or_assign(meaning.number, from_host_field(meaning.name));
+    if (added) oldest_.push_back(meaning.number);
+    if (oldest_.size() <= kMaxNames) continue;
+    names_.erase(oldest_.front());
+    oldest_.pop_front();
+  }
+}
+
+Meaning Catcher::meaning(const Address& address, unsigned port) {
+  using Kind = Meaning::Kind;
+  const AddressKind kind = kind_of(address);
+  // 0.0.0.0 and :: are loopback addresses to connect(2).
+  const bool inside = kind == AddressKind::kLoopback || kind == AddressKind::kUnspecified;
+  if (!network_) return {inside ? Kind::kInside : Kind::kRefused, address.to_string(), port, false};
+  if (link_) hear_egress();
+  Meaning meaning{Kind::kRefused, address.to_string(), port, false};
+  if (const auto number = number_of(address)) {
+    const auto found = names_.find(*number);
+    if (found != names_.end()) {
+      meaning.host = found->second;
+      meaning.named = true;
+    }
+  }
+  const auto wanted = destination_from_text(meaning.host, port);
+  if (const auto* destination = std::get_if<Destination>(&wanted)) {
+    if (is_approved(*destination)) {
+      meaning.kind = Kind::kApproved;
+    } else if (inside && is_approved({"localhost", std::nullopt, port})) {
+      // In /etc/hosts, so that its address is all that a connection shows.
+      meaning.kind = Kind::kApproved;
+      meaning.host = "localhost";
+    }
+  }
+  if (meaning.kind == Kind::kRefused && inside) {
+    meaning.kind = port == kCaughtPort ? Kind::kNobody : Kind::kInside;
+  }
+  return meaning;
+}
+
+// Of a name the egress judges what it leads to.
+bool Catcher::is_approved(const Destination& destination) const {
+  const auto match = rules_.match(destination);
+  if (match.rules.empty()) return false;
+  return !destination.literal || rules_.judge(match, *destination.literal, false).allowed;
+}
+
+Answer Catcher::connect(const Task& task, int socket, const Address& address,
+                        const Meaning& meaning) {
+  if (!can_announce()) return Answer::refused(ENETDOWN);
+  sockaddr_storage storage{};
+  const socklen_t size = inner_address(address, domain_of(socket), storage);
+  const auto* to = reinterpret_cast<const sockaddr*>(&storage);
+  const NonBlocking calm(socket);
+  const Patience patience;
+  int error = ::connect(socket, to, size) == 0 ? 0 : errno;
+  // On the loopback interface the other end has answered by now; only a second call tells.
+  const bool begun = error == EINPROGRESS;
+  if (begun) error = ::connect(socket, to, size) == 0 ? 0 : errno;
+  if (begun && (error == EALREADY || error == EINTR)) {
+    // Its queue is full: the egress is busy, or gone for longer than it takes to start one.
+    disconnect(socket);
+    error = ETIMEDOUT;
+  }
+  if (error != 0) return Answer::refused(error);
+  const Peer peer = peer_of(socket);
+  // One that was begun before, inside: connect(2) tells of that, wherever it is asked to go now.
+  if (peer == Peer::kOther) return Answer::of(0);
+  // One that the first data would make (TCP_FASTOPEN_CONNECT) is none yet.
+  if (peer == Peer::kNone) {
+    disconnect(socket);
+    return Answer::refused(EOPNOTSUPP);
+  }
+  if (!announce(task, socket, meaning)) {
+    disconnect(socket);
+    return Answer::refused(ENETDOWN);
+  }
+  return calm.blocks() ? Answer::of(0) : Answer::refused(EINPROGRESS);
+}
+
+// Nobody else writes to the link.
+bool Catcher::can_announce() const {
+  pollfd link{link_.get(), POLLOUT, 0};
+  return link_ && ::poll(&link, 1, 0) == 1 && (link.revents & POLLOUT) != 0;
+}
+
+void Catcher::tell_proxy(const Task& task, int socket) {
+  if (can_announce() && peer_of(socket) != Peer::kNone) announce(task, socket, {});
+}
+
+bool Catcher::announce(const Task& task, int socket, const Meaning& meaning) {
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &size) != 0) return false;
+  const auto source = internet_address(reinterpret_cast<const sockaddr*>(&own), size);
+  if (!source) return false;
+  CaughtConnection caught;
+  caught.source = to_v6_bytes(source->first);
+  caught.source_port = static_cast<std::uint16_t>(source->second);
+  caught.port = static_cast<std::uint16_t>(meaning.port);
+  caught.command = task.command_number(keeper_);
+  caught.host = to_host_field(meaning.host);
+  const std::string program = task.program();
+  program.copy(caught.program.data(), caught.program.size() - 1);
+  return ::send(link_.get(), &caught, sizeof caught, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof caught;
+}
+
+}  // namespace sharkcage::sandbox

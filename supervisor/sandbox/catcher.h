@@ -1,0 +1,71 @@
+// Connections of programs that know no proxy: judged by the policy, connected to the egress's
+// listener inside, and announced to it (capabilities/caught.h). The egress judges again.
+#pragma once
+
+#include <netinet/in.h>
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "capabilities/caught.h"
+#include "capabilities/destinations.h"
+#include "common/fd.h"
+#include "supervisor/sandbox/answer.h"
+#include "supervisor/sandbox/task.h"
+
+namespace sharkcage::sandbox {
+
+// What an address that a command gave stands for.
+struct Meaning {
+  enum class Kind {
+    kInside,    // loopback: the sandbox's own
+    kApproved,  // `host` and `port` are what the connection is for
+    kRefused,
+    kNobody,  // the caught listener itself, where no command connects
+  };
+  Kind kind = Kind::kInside;
+  std::string host;  // a name or an address in normal form
+  unsigned port = 0;
+  bool named = false;  // the address stands for a name
+};
+
+class Catcher {
+ public:
+  // `link`: to the egress, or none: nothing is approved then. Throws UserError for a rule that is
+  // none.
+  Catcher(const Policy& policy, UniqueFd link);
+
+  bool network() const { return network_; }
+  // Readable when the egress has said something; -1: there is none.
+  int link() const { return link_.get(); }
+  void hear_egress();
+
+  // Of an Internet address. Reads what the egress has said before.
+  Meaning meaning(const Address& address, unsigned port);
+
+  // Connects a TCP socket of a command to the egress's listener inside, for `meaning`, and says so.
+  // A command that waits goes on when the connection stands; to another it is under way.
+  // `address`: as the command gave it.
+  Answer connect(const Task& task, int socket, const Address& address, const Meaning& meaning);
+
+  // Says which program's a connection to the proxy is, as far as it stands: a record tells it.
+  void tell_proxy(const Task& task, int socket);
+
+ private:
+  bool is_approved(const Destination& destination) const;
+  bool announce(const Task& task, int socket, const Meaning& meaning);
+  bool can_announce() const;
+
+  const bool network_;
+  const DestinationRules rules_;
+  UniqueFd link_;
+  std::map<std::uint32_t, std::string> names_;
+  std::deque<std::uint32_t> oldest_;  // of `names_`
+  pid_t keeper_ = 0;                  // the last one that was seen
+};
+
+}  // namespace sharkcage::sandbox
