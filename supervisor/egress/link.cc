@@ -2,8 +2,8 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 #include <cerrno>
@@ -20,74 +20,72 @@ namespace {
 // of ours.
 constexpr std::size_t kManyAnnounced = 4096;
 
-// Where it came from, whether or not it is there still. The kernel takes no larger size than that
-// of the socket's family.
-std::optional<std::pair<Address, unsigned>> source_of(int connection) {
+}  // namespace
+
+// Whether or not the other end is there still. The kernel takes no larger size than that of the
+// socket's family.
+std::optional<Link::Source> Link::source_of(int connection, bool proxied) {
   sockaddr_storage peer{};
   auto* raw = reinterpret_cast<sockaddr*>(&peer);
   for (socklen_t size : {socklen_t{sizeof(sockaddr_in6)}, socklen_t{sizeof(sockaddr_in)}}) {
-    if (::getsockopt(connection, SOL_SOCKET, SO_PEERNAME, raw, &size) == 0) {
-      return internet_address(raw, size);
-    }
+    if (::getsockopt(connection, SOL_SOCKET, SO_PEERNAME, raw, &size) != 0) continue;
+    const auto from = internet_address(raw, size);
+    if (!from) return std::nullopt;
+    return Source(to_v6_bytes(from->first), static_cast<std::uint16_t>(from->second), proxied);
   }
   return std::nullopt;
 }
-
-}  // namespace
 
 std::string program_in(const CaughtConnection& connection) {
   const auto& name = connection.program;
   return printable(std::string(name.data(), ::strnlen(name.data(), name.size())));
 }
 
-Link::Link(Services& services, UniqueFd socket) : services_(services), socket_(services.loop) {
+Link::Link(Services& services, UniqueFd socket)
+    : services_(services),
+      socket_(services.loop),
+      announced_one_(services.loop, Clock::time_point::max()) {
   int type = 0;
   socklen_t size = sizeof type;
   if (::getsockopt(socket.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
       type != SOCK_SEQPACKET) {
     throw UserError("egress: the descriptor is no link to a deputy");
   }
-  socket_.assign(socket.get());
-  socket.release();
+  socket_.assign(std::move(socket));
   // Of an egress before this one: some may be of connections that it had accepted.
   hear(Clock::now() + services.limits.handshake);
 }
 
-// As listener.cc says: the supervisor holds the same open file.
-Link::~Link() {
-  if (socket_.is_open()) ::close(socket_.release());
-}
-
 asio::awaitable<void> Link::run() {
-  while (!closed_ && socket_.is_open()) {
-    asio::error_code ignored;
-    co_await socket_.async_wait(asio::posix::descriptor_base::wait_read,
-                                asio::redirect_error(asio::use_awaitable, ignored));
+  while (socket_.is_open()) {
+    co_await socket_.wait_after(EAGAIN);
     hear(Clock::time_point::max());
   }
 }
 
 void Link::close() {
   closed_ = true;
-  if (socket_.is_open()) ::close(socket_.release());
+  socket_.close();
+  announced_one_.cancel();
   for (const auto& [source, timer] : waiting_) timer->cancel();
 }
 
 void Link::hear(Clock::time_point until) {
   while (socket_.is_open()) {
     CaughtConnection connection;
-    const ssize_t size =
-        ::recv(socket_.native_handle(), &connection, sizeof connection, MSG_DONTWAIT);
+    const ssize_t size = ::recv(socket_.fd(), &connection, sizeof connection, MSG_DONTWAIT);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (size != sizeof connection) {
       // The sandbox has ended, or its deputy is not ours.
-      ::close(socket_.release());
+      socket_.close();
       return;
     }
     if (announced_.size() >= kManyAnnounced) announced_.clear();
-    const Source source(connection.source, connection.source_port, connection.host[0] == 0);
+    const bool proxied = connection.host[0] == 0;
+    const Source source(connection.source, connection.source_port, proxied);
     Announced& announced = announced_[source];
-    announced = {connection, until, announced.times + 1};
+    announced = {connection, until, announced.times + 1, announced.accepted};
+    if (!proxied) announced_one_.cancel();
     const auto waiting = waiting_.find(source);
     if (waiting != waiting_.end()) waiting->second->cancel();
   }
@@ -104,13 +102,39 @@ std::optional<CaughtConnection> Link::take(const Source& source) {
 
 void Link::drop(const Source& source) {
   const auto found = announced_.find(source);
-  if (found != announced_.end() && --found->second.times == 0) announced_.erase(found);
+  if (found == announced_.end()) return;
+  Announced& announced = found->second;
+  if (announced.accepted > 0) --announced.accepted;
+  if (--announced.times == 0) announced_.erase(found);
+}
+
+void Link::accepted(int connection) {
+  hear(Clock::time_point::max());
+  const auto source = source_of(connection, false);
+  const auto found = source ? announced_.find(*source) : announced_.end();
+  if (found != announced_.end()) ++found->second.accepted;
+}
+
+bool Link::awaits_connection() {
+  const auto now = Clock::now();
+  return std::any_of(announced_.begin(), announced_.end(), [&](const auto& entry) {
+    const auto& [source, announced] = entry;
+    return !std::get<bool>(source) && announced.accepted < announced.times &&
+           announced.until >= now;
+  });
+}
+
+asio::awaitable<void> Link::next() {
+  asio::error_code ignored;
+  if (!closed_) {
+    co_await announced_one_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
 }
 
 asio::awaitable<std::optional<CaughtConnection>> Link::announcement(int connection) {
-  const auto from = source_of(connection);
+  const auto from = source_of(connection, false);
   if (!from) co_return std::nullopt;
-  const Source source(to_v6_bytes(from->first), static_cast<std::uint16_t>(from->second), false);
+  const Source source = *from;
   hear(Clock::time_point::max());
   if (!is_connected(connection)) {
     drop(source);
@@ -127,16 +151,15 @@ asio::awaitable<std::optional<CaughtConnection>> Link::announcement(int connecti
 }
 
 std::string Link::program_of(int connection) {
-  const auto from = source_of(connection);
-  if (!from) return {};
+  const auto source = source_of(connection, true);
+  if (!source) return {};
   hear(Clock::time_point::max());
-  const auto told =
-      take(Source(to_v6_bytes(from->first), static_cast<std::uint16_t>(from->second), true));
+  const auto told = take(*source);
   return told ? program_in(*told) : std::string();
 }
 
 bool Link::tell(const NameMeaning& meaning) {
-  return socket_.is_open() && ::send(socket_.native_handle(), &meaning, sizeof meaning,
+  return socket_.is_open() && ::send(socket_.fd(), &meaning, sizeof meaning,
                                      MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof meaning;
 }
 

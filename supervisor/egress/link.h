@@ -2,7 +2,6 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
-#include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
@@ -15,6 +14,7 @@
 #include "capabilities/caught.h"
 #include "common/fd.h"
 #include "supervisor/egress/services.h"
+#include "supervisor/egress/shared_socket.h"
 
 namespace sharkcage::egress {
 
@@ -25,11 +25,18 @@ class Link {
  public:
   // Throws UserError for what is no SOCK_SEQPACKET.
   Link(Services& services, UniqueFd socket);
-  ~Link();
 
   // Hears what the deputy says until `close`.
   asio::awaitable<void> run();
   void close();
+
+  // A connection to the caught listener has come.
+  void accepted(int connection);
+  // Whether one that was announced has not come yet: it stands for its client before it does for
+  // us, if the kernel is busy.
+  bool awaits_connection();
+  // Until the next one is announced, or `close`.
+  asio::awaitable<void> next();
 
   // What an accepted connection is for. The deputy says it after it has connected, so that it may
   // have to be waited for, as long as for a handshake; nothing if it was not said then, or if the
@@ -51,20 +58,23 @@ class Link {
     CaughtConnection connection;  // the last one
     Clock::time_point until;      // not worth anything later
     unsigned times = 0;
+    unsigned accepted = 0;
   };
 
+  static std::optional<Source> source_of(int connection, bool proxied);
   // What is said is good `until` then.
   void hear(Clock::time_point until);
   std::optional<CaughtConnection> take(const Source& source);
   void drop(const Source& source);
 
   Services& services_;
-  asio::posix::stream_descriptor socket_;
+  SharedSocket socket_;
   // A source is one connection at a time: what was said last of it is true of the one that is
   // there, and what was said before of connections that were reset. Each of them is accepted, so
   // that nothing is left over for another one.
   std::map<Source, Announced> announced_;
   std::map<Source, asio::steady_timer*> waiting_;
+  asio::steady_timer announced_one_;  // cancelled, which wakes who waits for it
   bool closed_ = false;
 };
 

@@ -23,10 +23,8 @@ namespace {
 constexpr int kAcceptTurn = 64;
 // At most between the questions of one program for IPv4 and IPv6.
 constexpr std::chrono::seconds kHalvesApart{1};
-// Descriptors or memory have run out on the host: nothing tells when that is over.
-constexpr auto kScarcityPause = std::chrono::milliseconds(100);
 
-void take_listening(asio::posix::stream_descriptor& place, UniqueFd socket) {
+void take_listening(SharedSocket& place, UniqueFd socket) {
   const int fd = socket.get();
   int listening = 0;
   int type = 0;
@@ -35,9 +33,7 @@ void take_listening(asio::posix::stream_descriptor& place, UniqueFd socket) {
       ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM) {
     throw UserError("egress: the descriptor is no listening stream socket");
   }
-  if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0) throw_errno("fcntl O_NONBLOCK");
-  place.assign(fd);
-  socket.release();
+  place.assign(std::move(socket));
 }
 
 // Of a name that is asked for.
@@ -69,32 +65,15 @@ Listener::Listener(Services& services, Listen listen, std::vector<UniqueFd> sock
   }
   take_listening(proxy_, std::move(sockets[kProxyFd]));
   if (listen_.sockets == Sockets::kProxy) return;
-  try {
-    take_listening(caught_, std::move(sockets[kCaughtFd]));
-    link_.emplace(services, std::move(sockets[kLinkFd]));
-    serve_names(std::move(sockets[kNamesFd]), std::move(sockets[kNamesStreamFd]));
-  } catch (...) {
-    release_sockets();
-    throw;
-  }
+  take_listening(caught_, std::move(sockets[kCaughtFd]));
+  link_.emplace(services, std::move(sockets[kLinkFd]));
+  serve_names(std::move(sockets[kNamesFd]), std::move(sockets[kNamesStreamFd]));
 }
 
 void Listener::serve_names(UniqueFd udp, UniqueFd tcp) {
   name_server_ = std::make_shared<NameServer>(
       services_, std::move(udp), std::move(tcp),
       [this](dns::Question question) { return answer_name(std::move(question)); });
-}
-
-Listener::~Listener() {
-  release_sockets();
-}
-
-// asio leaves it to close(2) to take a descriptor out of its epoll set. That does not happen here,
-// since the supervisor holds the same open files, and epoll would go on reporting them (epoll(7)).
-void Listener::release_sockets() {
-  for (asio::posix::stream_descriptor* socket : {&proxy_, &caught_}) {
-    if (socket->is_open()) ::close(socket->release());
-  }
 }
 
 void Listener::spawn(asio::awaitable<void> work) {
@@ -153,7 +132,8 @@ std::string Listener::only_call() const {
 
 void Listener::close() {
   if (std::exchange(closed_, true)) return;
-  release_sockets();
+  proxy_.close();
+  caught_.close();
   if (link_) link_->close();
   if (name_server_) name_server_->close();
   services_.slot_freed.cancel();
@@ -173,33 +153,32 @@ void Listener::remove(Attempt& attempt) {
   services_.slot_freed.cancel();
 }
 
-asio::awaitable<void> Listener::accept(asio::posix::stream_descriptor& socket, Entrance entrance) {
-  asio::steady_timer pause(services_.loop);
+asio::awaitable<void> Listener::accept(SharedSocket& socket, Entrance entrance) {
   for (int accepted = 0; !closed_;) {
     co_await wait_for_slot();
     if (closed_) co_return;
-    UniqueFd client(
-        ::accept4(socket.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    asio::error_code ignored;
+    UniqueFd client(::accept4(socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client) {
+      if (entrance == Entrance::kCaught) link_->accepted(client.get());
       auto attempt =
           std::make_shared<Attempt>(services_, shared_from_this(), entrance, std::move(client));
       asio::co_spawn(
           services_.loop, [attempt]() { return attempt->run(); }, rethrow);
       if (++accepted % kAcceptTurn == 0) co_await asio::post(services_.loop, asio::use_awaitable);
-    } else if (errno == EAGAIN) {
-      co_await socket.async_wait(asio::posix::descriptor_base::wait_read,
-                                 asio::redirect_error(asio::use_awaitable, ignored));
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      pause.expires_after(kScarcityPause);
-      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    } else if (errno == EINVAL || errno == EBADF) {
-      // Somebody has shut the socket down: the sandbox stays without a network.
-      Event failed = Failed{listen_.id, std::string("accept4: ") + std::strerror(errno)};
-      co_await services_.channel.send(std::move(failed));
-      co_return;
+      continue;
     }
-    // Everything else is the end of one connection before it was accepted (accept(2)).
+    const int error = errno;
+    if (error == EAGAIN && entrance == Entrance::kCaught && !link_->awaits_connection()) {
+      co_await link_->next();
+      continue;
+    }
+    const bool works = co_await socket.wait_after(error);
+    if (entrance == Entrance::kCaught) socket.rest();
+    if (works || closed_) continue;
+    // Somebody has shut the socket down: the sandbox stays without a network.
+    Event failed = Failed{listen_.id, std::string("accept4: ") + std::strerror(error)};
+    co_await services_.channel.send(std::move(failed));
+    co_return;
   }
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
-#include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 #include <chrono>
 #include <cstddef>
@@ -21,6 +20,7 @@
 #include "supervisor/egress/name_table.h"
 #include "supervisor/egress/reports.h"
 #include "supervisor/egress/services.h"
+#include "supervisor/egress/shared_socket.h"
 
 namespace sharkcage::egress {
 
@@ -29,7 +29,6 @@ class Listener : public std::enable_shared_from_this<Listener> {
   // `sockets`: see `EgressClient::listen`. Throws UserError for others, and what `check_listen`
   // throws.
   Listener(Services& services, Listen listen, std::vector<UniqueFd> sockets);
-  ~Listener();
 
   // Serves until `close`, then waits for its connections' reports and sends `Closed`.
   asio::awaitable<void> run();
@@ -68,7 +67,9 @@ class Listener : public std::enable_shared_from_this<Listener> {
   std::optional<Resolution> found_lately(const std::string& name) const;
 
  private:
-  asio::awaitable<void> accept(asio::posix::stream_descriptor& socket, Entrance entrance);
+  // Caught connections when they are announced: they are made by somebody who must not wait for
+  // this process to wake.
+  asio::awaitable<void> accept(SharedSocket& socket, Entrance entrance);
   asio::awaitable<void> wait_for_slot();
   asio::awaitable<NameAnswer> answer_name(dns::Question question);
   bool is_other_half(const dns::Question& question);
@@ -76,13 +77,12 @@ class Listener : public std::enable_shared_from_this<Listener> {
   std::string call_of_command(std::uint64_t command) const;
   void serve_names(UniqueFd udp, UniqueFd tcp);
   void spawn(asio::awaitable<void> work);
-  void release_sockets();
 
   Services& services_;
   Listen listen_;
   DestinationRules rules_;
-  asio::posix::stream_descriptor proxy_;
-  asio::posix::stream_descriptor caught_;
+  SharedSocket proxy_;
+  SharedSocket caught_;
   std::optional<Link> link_;
   std::shared_ptr<NameServer> name_server_;
   NameTable names_;

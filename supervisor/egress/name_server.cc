@@ -22,8 +22,6 @@ namespace {
 
 // Datagrams after which the others of the loop have their turn.
 constexpr unsigned kTurn = 64;
-// Descriptors or memory have run out on the host: nothing tells when that is over.
-constexpr auto kScarcityPause = std::chrono::milliseconds(100);
 
 int option_of(int fd, int option) {
   int value = -1;
@@ -37,19 +35,6 @@ bool is_bound(int fd) {
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) return false;
   if (name.ss_family == AF_INET) return reinterpret_cast<sockaddr_in&>(name).sin_port != 0;
   return name.ss_family == AF_INET6 && reinterpret_cast<sockaddr_in6&>(name).sin6_port != 0;
-}
-
-void make_nonblocking(int fd) {
-  if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0) throw_errno("fcntl O_NONBLOCK");
-}
-
-bool is_scarcity(int error) {
-  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
-// The descriptor is no working socket any more.
-bool is_final(int error) {
-  return error == EBADF || error == EINVAL || error == ENOTSOCK;
 }
 
 dns::Bytes bytes_of(const std::string& packet) {
@@ -107,16 +92,8 @@ NameServer::NameServer(Services& services, UniqueFd udp, UniqueFd tcp, AnswerNam
       (option_of(tcp.get(), SO_TYPE) != SOCK_STREAM || option_of(tcp.get(), SO_ACCEPTCONN) != 1)) {
     throw UserError("egress: the descriptor for names over TCP is no listening stream socket");
   }
-  make_nonblocking(udp.get());
-  if (tcp) make_nonblocking(tcp.get());
-  udp_.assign(udp.get());
-  udp.release();
-  if (tcp) tcp_.assign(tcp.get());
-  tcp.release();
-}
-
-NameServer::~NameServer() {
-  release_sockets();
+  udp_.assign(std::move(udp));
+  if (tcp) tcp_.assign(std::move(tcp));
 }
 
 asio::awaitable<void> NameServer::run() {
@@ -133,17 +110,11 @@ asio::awaitable<void> NameServer::run() {
 
 void NameServer::close() {
   if (std::exchange(closed_, true)) return;
-  release_sockets();
+  udp_.close();
+  tcp_.close();
   for (Stream* client : connections_) client->cut();
   changed_.cancel();
   services_.slot_freed.cancel();
-}
-
-// asio leaves it to close(2) to take a descriptor out of its epoll set. That does not happen here,
-// since the supervisor holds the same open files, and epoll would go on reporting them (epoll(7)).
-void NameServer::release_sockets() {
-  if (udp_.is_open()) ::close(udp_.release());
-  if (tcp_.is_open()) ::close(tcp_.release());
 }
 
 void NameServer::spawn(asio::awaitable<void> work) {
@@ -158,8 +129,6 @@ void NameServer::spawn(asio::awaitable<void> work) {
 
 asio::awaitable<void> NameServer::serve_datagrams() {
   std::array<std::uint8_t, dns::kMaxQuestion + 1> packet;
-  asio::steady_timer pause(services_.loop);
-  asio::error_code ignored;
   for (unsigned turn = 1;; ++turn) {
     if (turn % kTurn == 0) co_await asio::post(services_.loop, asio::use_awaitable);
     co_await wait_for_room();
@@ -167,24 +136,18 @@ asio::awaitable<void> NameServer::serve_datagrams() {
     // From here to the count of the question nothing else may run.
     sockaddr_storage from{};
     socklen_t from_size = sizeof from;
-    const ssize_t got = ::recvfrom(udp_.native_handle(), packet.data(), packet.size(), MSG_DONTWAIT,
+    const ssize_t got = ::recvfrom(udp_.fd(), packet.data(), packet.size(), MSG_DONTWAIT,
                                    reinterpret_cast<sockaddr*>(&from), &from_size);
-    if (got >= 0) {
-      const std::size_t size = static_cast<std::size_t>(got);
-      std::optional<dns::Question> question = dns::parse(dns::Bytes(packet.data(), size));
-      if (!question) continue;
-      ++questions_;
-      spawn(serve_datagram(std::move(*question), from, from_size));
-    } else if (errno == EAGAIN) {
-      co_await udp_.async_wait(asio::posix::descriptor_base::wait_read,
-                               asio::redirect_error(asio::use_awaitable, ignored));
-    } else if (is_scarcity(errno)) {
-      pause.expires_after(kScarcityPause);
-      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    } else if (is_final(errno)) {
-      co_return;
+    if (got < 0) {
+      const bool works = co_await udp_.wait_after(errno);
+      if (!works) co_return;
+      continue;
     }
-    // Everything else is about a response that was sent before (udp(7)).
+    const std::size_t size = static_cast<std::size_t>(got);
+    std::optional<dns::Question> question = dns::parse(dns::Bytes(packet.data(), size));
+    if (!question) continue;
+    ++questions_;
+    spawn(serve_datagram(std::move(*question), from, from_size));
   }
 }
 
@@ -193,7 +156,7 @@ asio::awaitable<void> NameServer::serve_datagram(dns::Question question, sockadd
                                                  socklen_t from_size) {
   const std::string response = co_await response_to(std::move(question));
   if (!closed_) {
-    ::sendto(udp_.native_handle(), response.data(), response.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+    ::sendto(udp_.fd(), response.data(), response.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
              reinterpret_cast<const sockaddr*>(&from), from_size);
   }
   --questions_;
@@ -218,30 +181,21 @@ asio::awaitable<void> NameServer::wait_for_room() {
 }
 
 asio::awaitable<void> NameServer::accept() {
-  asio::steady_timer pause(services_.loop);
-  asio::error_code ignored;
   while (true) {
     co_await wait_for_slot();
     if (closed_) co_return;
-    UniqueFd socket(
-        ::accept4(tcp_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (socket) {
-      const int on = 1;
-      ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-      auto client = std::make_unique<Stream>(services_.loop, std::move(socket));
-      connections_.insert(client.get());
-      ++services_.connections;
-      spawn(serve_connection(std::move(client)));
-    } else if (errno == EAGAIN) {
-      co_await tcp_.async_wait(asio::posix::descriptor_base::wait_read,
-                               asio::redirect_error(asio::use_awaitable, ignored));
-    } else if (is_scarcity(errno)) {
-      pause.expires_after(kScarcityPause);
-      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    } else if (is_final(errno)) {
-      co_return;
+    UniqueFd socket(::accept4(tcp_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!socket) {
+      const bool works = co_await tcp_.wait_after(errno);
+      if (!works) co_return;
+      continue;
     }
-    // Everything else is the end of one connection before it was accepted (accept(2)).
+    const int on = 1;
+    ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    auto client = std::make_unique<Stream>(services_.loop, std::move(socket));
+    connections_.insert(client.get());
+    ++services_.connections;
+    spawn(serve_connection(std::move(client)));
   }
 }
 

@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 
 #include <asio/awaitable.hpp>
-#include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 #include <cstddef>
 #include <functional>
@@ -17,6 +16,7 @@
 #include "common/fd.h"
 #include "supervisor/egress/dns.h"
 #include "supervisor/egress/services.h"
+#include "supervisor/egress/shared_socket.h"
 #include "supervisor/egress/stream.h"
 
 namespace sharkcage::egress {
@@ -36,7 +36,6 @@ class NameServer : public std::enable_shared_from_this<NameServer> {
  public:
   // `udp`: a bound socket; `tcp`: a listening one, or none. Throws UserError for others.
   NameServer(Services& services, UniqueFd udp, UniqueFd tcp, AnswerName answer);
-  ~NameServer();
 
   // Serves until `close`, and returns when no question is under way any more. `answer` is given up
   // then, with what it holds.
@@ -57,12 +56,11 @@ class NameServer : public std::enable_shared_from_this<NameServer> {
   asio::awaitable<void> wait_for_room();
   asio::awaitable<void> wait_for_slot();
   void spawn(asio::awaitable<void> work);
-  void release_sockets();
 
   Services& services_;
   AnswerName answer_;
-  asio::posix::stream_descriptor udp_;
-  asio::posix::stream_descriptor tcp_;
+  SharedSocket udp_;
+  SharedSocket tcp_;
   std::set<Stream*> connections_;
   std::size_t questions_ = 0;   // being answered
   std::size_t running_ = 0;     // coroutines besides `run`

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -123,9 +124,10 @@ bool Catcher::is_approved(const Destination& destination) const {
   return !destination.literal || rules_.judge(match, *destination.literal, false).allowed;
 }
 
-Answer Catcher::connect(const Task& task, int socket, const Address& address,
+Answer Catcher::connect(const Task& task, UniqueFd held, const Address& address,
                         const Meaning& meaning) {
   if (!can_announce()) return Answer::refused(ENETDOWN);
+  const int socket = held.get();
   sockaddr_storage storage{};
   const socklen_t size = inner_address(address, domain_of(socket), storage);
   const auto* to = reinterpret_cast<const sockaddr*>(&storage);
@@ -149,11 +151,27 @@ Answer Catcher::connect(const Task& task, int socket, const Address& address,
     disconnect(socket);
     return Answer::refused(EOPNOTSUPP);
   }
-  if (!announce(task, socket, meaning)) {
+  const auto connection = describe(task, socket, meaning);
+  if (!connection) {
     disconnect(socket);
     return Answer::refused(ENETDOWN);
   }
+  made_ = {*connection, std::move(held)};
   return calm.blocks() ? Answer::of(0) : Answer::refused(EINPROGRESS);
+}
+
+void Catcher::give_up() {
+  if (made_) disconnect(made_->socket.get());
+  made_.reset();
+}
+
+// The sandbox may have no network any more by now: then the command hears it from its socket.
+void Catcher::announce() {
+  if (!made_) return;
+  // A command that runs on this processor goes on first.
+  ::sched_yield();
+  if (!tell_egress(made_->connection)) disconnect(made_->socket.get());
+  made_.reset();
 }
 
 // Nobody else writes to the link.
@@ -162,16 +180,24 @@ bool Catcher::can_announce() const {
   return link_ && ::poll(&link, 1, 0) == 1 && (link.revents & POLLOUT) != 0;
 }
 
-void Catcher::tell_proxy(const Task& task, int socket) {
-  if (can_announce() && peer_of(socket) != Peer::kNone) announce(task, socket, {});
+bool Catcher::tell_egress(const CaughtConnection& connection) const {
+  return ::send(link_.get(), &connection, sizeof connection, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+         sizeof connection;
 }
 
-bool Catcher::announce(const Task& task, int socket, const Meaning& meaning) {
+// Before the client can speak.
+void Catcher::tell_proxy(const Task& task, int socket) {
+  if (!can_announce() || peer_of(socket) == Peer::kNone) return;
+  if (const auto connection = describe(task, socket, {})) tell_egress(*connection);
+}
+
+std::optional<CaughtConnection> Catcher::describe(const Task& task, int socket,
+                                                  const Meaning& meaning) {
   sockaddr_storage own{};
   socklen_t size = sizeof own;
-  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &size) != 0) return false;
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &size) != 0) return std::nullopt;
   const auto source = internet_address(reinterpret_cast<const sockaddr*>(&own), size);
-  if (!source) return false;
+  if (!source) return std::nullopt;
   CaughtConnection caught;
   caught.source = to_v6_bytes(source->first);
   caught.source_port = static_cast<std::uint16_t>(source->second);
@@ -180,7 +206,7 @@ bool Catcher::announce(const Task& task, int socket, const Meaning& meaning) {
   caught.host = to_host_field(meaning.host);
   const std::string program = task.program();
   program.copy(caught.program.data(), caught.program.size() - 1);
-  return ::send(link_.get(), &caught, sizeof caught, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof caught;
+  return caught;
 }
 
 }  // namespace sharkcage::sandbox

@@ -47,25 +47,39 @@ class Catcher {
   // Of an Internet address. Reads what the egress has said before.
   Meaning meaning(const Address& address, unsigned port);
 
-  // Connects a TCP socket of a command to the egress's listener inside, for `meaning`, and says so.
-  // A command that waits goes on when the connection stands; to another it is under way.
-  // `address`: as the command gave it.
-  Answer connect(const Task& task, int socket, const Address& address, const Meaning& meaning);
+  // Connects a TCP socket of a command to the egress's listener inside, for `meaning`. A command
+  // that waits goes on when the connection stands; to another it is under way. `address`: as the
+  // command gave it.
+  Answer connect(const Task& task, UniqueFd socket, const Address& address, const Meaning& meaning);
+
+  // Takes back what `connect` did.
+  void give_up();
+  // Says what `connect` did, once the command has its answer: it need not wait for the egress to
+  // wake.
+  void announce();
 
   // Says which program's a connection to the proxy is, as far as it stands: a record tells it.
   void tell_proxy(const Task& task, int socket);
 
  private:
+  // Not yet announced. We hold its socket meanwhile, so that the command cannot reset it before.
+  struct Made {
+    CaughtConnection connection;
+    UniqueFd socket;
+  };
+
   bool is_approved(const Destination& destination) const;
-  bool announce(const Task& task, int socket, const Meaning& meaning);
+  std::optional<CaughtConnection> describe(const Task& task, int socket, const Meaning& meaning);
   bool can_announce() const;
+  bool tell_egress(const CaughtConnection& connection) const;
 
   const bool network_;
   const DestinationRules rules_;
   UniqueFd link_;
   std::map<std::uint32_t, std::string> names_;
   std::deque<std::uint32_t> oldest_;  // of `names_`
-  pid_t keeper_ = 0;                  // the last one that was seen
+  SeenKeeper keeper_;
+  std::optional<Made> made_;
 };
 
 }  // namespace sharkcage::sandbox

@@ -165,7 +165,9 @@ class Deputy {
 
   void attend(const Notification& notification) {
     const RefusalCounter::Busy busy(counter_);
-    if (settle(notification)) return;
+    const bool settled = settle(notification);
+    catcher_.announce();
+    if (settled) return;
     if (waiting_.empty()) next_try_ = Clock::now() + kRetry;
     waiting_.push_back(notification);
   }

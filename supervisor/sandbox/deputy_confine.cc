@@ -18,6 +18,7 @@ constexpr std::array kCalls = {
     SYS_process_vm_readv,
     SYS_readlinkat,
     SYS_read,
+    SYS_pread64,
     SYS_fstat,
     SYS_newfstatat,
     SYS_fstatfs,

@@ -107,25 +107,28 @@ Answer SocketCalls::connect(const Notification& call, const Task& task) {
   if (const int error = copy_address(task, call.args[1], call.args[2], address)) {
     return Answer::refused(error);
   }
-  const UniqueFd socket = task.descriptor(call.number(0));
+  UniqueFd socket = task.descriptor(call.number(0));
   if (!socket) return Answer::refused(EBADF);
   if (!listener_.valid(call)) return Answer::refused(EINTR);
-  if (domain_of(socket.get()) == AF_UNIX) return connect_path(task, socket.get(), address);
-  if (domain_of(socket.get()) == address.family()) {
+  const int domain = domain_of(socket.get());
+  if (domain == AF_UNIX) return connect_path(task, socket.get(), address);
+  if (domain == address.family()) {
     if (const auto given = internet_address(address.raw(), address.size)) {
-      return connect_internet(call, task, socket.get(), address, *given);
+      return connect_internet(call, task, std::move(socket), address, *given);
     }
   }
   return connect_address(socket.get(), address);
 }
 
 // In a sandbox without a network the kernel's "network is unreachable" says more than a refusal.
-Answer SocketCalls::connect_internet(const Notification& call, const Task& task, int socket,
+Answer SocketCalls::connect_internet(const Notification& call, const Task& task, UniqueFd held,
                                      const Address& address,
                                      const std::pair<sharkcage::Address, unsigned>& given) {
   using Kind = Meaning::Kind;
+  const int socket = held.get();
+  const bool stream = option(socket, SO_TYPE) == SOCK_STREAM;
   const Meaning meaning = catcher_.meaning(given.first, given.second);
-  if (!gate_.open() && option(socket, SO_TYPE) == SOCK_STREAM) {
+  if (!gate_.open() && stream) {
     if (auto answer = stop_program(call, task, meaning)) return std::move(*answer);
   }
   if (meaning.kind == Kind::kInside) {
@@ -134,9 +137,12 @@ Answer SocketCalls::connect_internet(const Notification& call, const Task& task,
     return answer;
   }
   if (meaning.kind == Kind::kNobody) return Answer::refused(ECONNREFUSED);
-  if (option(socket, SO_TYPE) == SOCK_STREAM) {
+  if (stream) {
     if (meaning.kind == Kind::kApproved) {
-      return catcher_.connect(task, socket, given.first, meaning);
+      Answer answer = catcher_.connect(task, std::move(held), given.first, meaning);
+      // Then it may have been somebody else who was looked at.
+      if (!listener_.valid(call)) catcher_.give_up();
+      return answer;
     }
     record(task, meaning);
     return catcher_.network() ? Answer::refused(EACCES) : connect_address(socket, address);

@@ -61,7 +61,7 @@ class SocketCalls {
   Answer bind_path(const Task& task, int socket, const Address& address);
   int bind_in(const Spot& spot, const GivenPath& path, int socket) const;
   Answer connect_path(const Task& task, int socket, const Address& address);
-  Answer connect_internet(const Notification& call, const Task& task, int socket,
+  Answer connect_internet(const Notification& call, const Task& task, UniqueFd held,
                           const Address& address,
                           const std::pair<sharkcage::Address, unsigned>& given);
   std::optional<Answer> stop_program(const Notification& call, const Task& task,

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <optional>
 #include <string_view>
 
 #include "supervisor/sandbox/init_channel.h"
@@ -23,6 +24,20 @@ constexpr std::size_t kMaxStatus = 8192;
 constexpr pid_t kInit = 1;
 constexpr int kMaxAncestors = 128;
 constexpr int kMaxTries = 8;
+
+// The number in a keeper's name; nothing if it has ended.
+std::optional<std::uint64_t> number_in(int comm) {
+  char name[32];
+  const ssize_t size = ::pread(comm, name, sizeof name, 0);
+  if (size < 0) return std::nullopt;
+  const std::string_view text(name, static_cast<std::size_t>(size));
+  const std::string_view prefix = kKeeperName;
+  std::uint64_t number = 0;
+  if (text.starts_with(prefix)) {
+    std::from_chars(text.data() + prefix.size(), text.data() + text.size(), number);
+  }
+  return number;
+}
 
 // The last number in the line of `text` that begins with `name`: of NSpid and its kind, the one of
 // the innermost namespace.
@@ -93,7 +108,9 @@ UniqueFd Task::executable() const {
 UniqueFd Task::descriptor(int fd) const {
   // A thread can have descriptors of its own (CLONE_THREAD without CLONE_FILES); before Linux 6.9 a
   // pidfd is the process's.
-  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, tid_, sys::kPidfdThread)));
+  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, tid_, 0)));
+  leads_ = static_cast<bool>(pidfd);
+  if (!pidfd) pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, tid_, sys::kPidfdThread)));
   if (!pidfd && errno == EINVAL) {
     pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, status().leader, 0)));
   }
@@ -104,8 +121,12 @@ UniqueFd Task::descriptor(int fd) const {
   return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), fd, 0)));
 }
 
+UniqueFd Task::open(const char* entry) const {
+  return UniqueFd(::openat(proc_, path_of(entry).c_str(), O_RDONLY | O_CLOEXEC));
+}
+
 std::string Task::content_of(const char* entry) const {
-  const UniqueFd file(::openat(proc_, path_of(entry).c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd file = open(entry);
   std::string text(kMaxStatus, '\0');
   const ssize_t size = file ? ::read(file.get(), text.data(), text.size()) : -1;
   text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
@@ -163,26 +184,23 @@ bool Task::was_executed_inside() const {
 }
 
 // A command is in its keeper's session, unless it has begun one of its own, under whatever name.
-std::uint64_t Task::command_number(pid_t& last) const {
+std::uint64_t Task::command_number(SeenKeeper& last) const {
   const pid_t session = ::getsid(tid_);
-  if (session <= 0 || session != last) {
-    const Keeper found = keeper();
-    const bool kept = found.pid != 0 && !Task(proc_, found.tid).was_executed_inside();
-    last = kept ? found.tid : 0;
-    if (session > 0 && Task(proc_, session).status().pid == kInit) last = session;
-    if (last == 0) return 0;
+  if (session > 0 && session == last.tid) {
+    if (const auto number = number_in(last.name.get())) return *number;
   }
-  const std::string name = Task(proc_, last).content_of("comm");
-  const std::string_view prefix = kKeeperName;
-  std::uint64_t number = 0;
-  if (name.starts_with(prefix)) {
-    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
-  }
-  return number;
+  const Keeper found = keeper();
+  const bool kept = found.pid != 0 && !Task(proc_, found.tid).was_executed_inside();
+  pid_t tid = kept ? found.tid : 0;
+  if (session > 0 && Task(proc_, session).status().pid == kInit) tid = session;
+  last = {};
+  if (tid == 0) return 0;
+  last = {tid, Task(proc_, tid).open("comm")};
+  return number_in(last.name.get()).value_or(0);
 }
 
 std::string Task::program() const {
-  const pid_t leader = status().leader;
+  const pid_t leader = leads_ ? tid_ : status().leader;
   std::string name = Task(proc_, leader > 0 ? leader : tid_).content_of("comm");
   if (!name.empty() && name.back() == '\n') name.pop_back();
   return name;

@@ -22,6 +22,12 @@ struct TaskStatus {
   mode_t mask = 022;  // umask(2)
 };
 
+// A keeper that was seen, so that it need not be looked for again.
+struct SeenKeeper {
+  pid_t tid = 0;  // outside
+  UniqueFd name;  // its /proc/PID/comm, which is no other process's
+};
+
 class Task {
  public:
   // `proc`: a descriptor of the /proc in which `tid` is a number.
@@ -47,8 +53,8 @@ class Task {
   // `last`: the keeper that was seen last, for whose session nothing is looked up.
   pid_t command(pid_t session, std::atomic<pid_t>& last) const;
   // The supervisor's number of the command that it comes from, or 0 for a process that has left its
-  // keeper. `last`: the keeper that was seen last, outside, which need not be looked for again.
-  std::uint64_t command_number(pid_t& last) const;
+  // keeper. `last`: the keeper that was seen last.
+  std::uint64_t command_number(SeenKeeper& last) const;
   std::string program() const;  // the name of its process (comm)
   // The device of its controlling terminal, or 0.
   unsigned terminal() const;
@@ -61,10 +67,12 @@ class Task {
   };
   bool was_executed_inside() const;
   Keeper keeper() const;
+  UniqueFd open(const char* entry) const;
   std::string content_of(const char* entry) const;
 
   int proc_;
   pid_t tid_;
+  mutable bool leads_ = false;  // its thread group, as far as `descriptor` has found out
 };
 
 }  // namespace sharkcage::sandbox

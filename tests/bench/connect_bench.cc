@@ -15,7 +15,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// What a connection causes elsewhere is over before the next one is made.
+// What a connection and its end cause elsewhere is over before the next one is made.
 constexpr auto kPause = std::chrono::milliseconds(10);
 
 void print_samples(const char* name, const sockaddr_in& to, int rounds, int flags) {
@@ -31,8 +31,8 @@ void print_samples(const char* name, const sockaddr_in& to, int rounds, int flag
     }
     std::printf("%s%.1f", i == 0 ? "" : ", ",
                 std::chrono::duration<double, std::micro>(end - start).count());
-    std::this_thread::sleep_for(kPause);
     ::close(socket);
+    std::this_thread::sleep_for(kPause);
   }
   std::printf("]");
 }

@@ -276,8 +276,7 @@ const Attack kExecute("execute", [](Arguments arguments) {
   stopped("execve");
 });
 
-// A program (it names its interpreter) that can be read, and so be run by the loader, though it is
-// none of those that were approved.
+// It names its interpreter.
 bool is_program(const std::filesystem::path& path) {
   const std::string head = read_file(path.string()).substr(0, 4096);
   if (!head.starts_with("\x7f"
@@ -287,6 +286,16 @@ bool is_program(const std::filesystem::path& path) {
   return head.find("/ld-linux") != std::string::npos || head.find("/ld64") != std::string::npos;
 }
 
+// As the loader does it. What a package keeps as data can be programs, too (a compiler's tests).
+bool loader_could_run(const std::filesystem::path& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  void* mapping = ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0);
+  ::close(file);
+  return mapping != MAP_FAILED && ::munmap(mapping, 4096) == 0;
+}
+
+// Programs that were not approved and can be run all the same.
 const Attack kPrograms("programs", [](Arguments arguments) {
   std::error_code error;
   const auto options = std::filesystem::directory_options::skip_permission_denied;
@@ -299,7 +308,9 @@ const Attack kPrograms("programs", [](Arguments arguments) {
       bool known = name.starts_with("ld-") || name.starts_with("ld.so") ||
                    name.starts_with("lib") || name.find(".so") != std::string::npos;
       for (const char* approved : arguments) known = known || name == approved;
-      if (!known && is_program(it->path())) through("can read " + it->path().string());
+      if (!known && is_program(it->path()) && loader_could_run(it->path())) {
+        through("can run " + it->path().string());
+      }
     }
   }
   stopped("no other program is there", 0);
