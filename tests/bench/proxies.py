@@ -70,8 +70,8 @@ def srt(home):
     ) as process:  # fmt: skip
         line = process.stdout.readline()
         if not line:
-            said = process.stderr.read().strip().splitlines()
-            raise LookupError(said[-1] if said else "its proxy did not start")
+            said = [line for line in process.stderr.read().splitlines() if "Error: " in line]
+            raise LookupError(said[0] if said else "its proxy did not start")
         yield json.loads(line)
 
 
