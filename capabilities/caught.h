@@ -24,8 +24,8 @@
 namespace sharkcage {
 
 // What a sandbox with a network hands out for the egress, in this order: sockets that were made in
-// its namespace, and the egress's end of the link. One without hands out kNamesFd alone, so that
-// what it asks for is known.
+// its namespace, and the egress's end of the link. One without hands out kNamesFd and kLinkFd, so
+// that what it asks for is known.
 enum NetworkFd : std::size_t {
   kProxyFd,        // listening, 127.0.0.1:18800
   kCaughtFd,       // listening, kCaughtPort
@@ -37,6 +37,8 @@ enum NetworkFd : std::size_t {
 
 // Where the egress accepts them inside, on 127.0.0.1 and ::1. Nobody but the deputy connects there.
 inline constexpr std::uint16_t kCaughtPort = 18801;
+// Where it is asked for names, on 127.0.0.1, over UDP and TCP.
+inline constexpr std::uint16_t kNamesPort = 53;
 
 // As many as 198.18.0.0/15 has (RFC 2544: for benchmarks of network devices, routed nowhere).
 inline constexpr std::uint32_t kNameNumbers = 1u << 17;
@@ -70,14 +72,16 @@ struct NameMeaning {
 // The name of a process (comm), which is its own choice, with its final zero.
 using ProgramField = std::array<char, 16>;
 
-// deputy → egress, once the connection stands. To `kCaughtPort`: what comes from `source` is meant
-// for `host`, a name or an address in normal form. To the proxy: `host` is empty, `port` 0.
-struct CaughtConnection {
+// deputy → egress: who uses which of the sockets from `source`. Of a caught connection when it
+// stands, of the others before the program can speak.
+struct Announcement {
+  std::uint8_t to = kCaughtFd;  // a NetworkFd
   std::array<std::uint8_t, 16> source{};  // IPv6; IPv4 as IPv4-mapped
   std::uint16_t source_port = 0;
-  std::uint16_t port = 0;
   std::uint64_t command = 0;  // the supervisor's number, or 0 where it is not known
+  // Of a caught one: what it is meant for, a name or an address in normal form.
   HostField host{};
+  std::uint16_t port = 0;
   ProgramField program{};
 };
 

@@ -8,6 +8,8 @@
 #include <asio/use_awaitable.hpp>
 #include <utility>
 
+#include "capabilities/caught.h"
+
 namespace sharkcage {
 namespace {
 
@@ -110,7 +112,7 @@ void LiveSandbox::admit(const egress::Listen& listen, egress::CallToken token) {
 // One without a network is nothing to the egress before it asks for a name.
 void LiveSandbox::serve_network() {
   if (listening_ != 0 || network_.empty() || waiting_.tokens.empty()) return;
-  const bool names_alone = network_.size() == 1;
+  const bool names_alone = network_.size() != kNetworkFds;
   if (names_alone && !asked_) return watch_names();
   waiting_.sockets = names_alone ? egress::Sockets::kNames : egress::Sockets::kAll;
   listening_ = processes_.listen(std::move(waiting_), std::move(network_));

@@ -19,7 +19,7 @@ Channel::Received received(std::string_view packet, std::vector<UniqueFd> fds) {
   Order order = order_from_text(packet);
   std::size_t expected = 0;
   if (const auto* listen = std::get_if<Listen>(&order)) {
-    expected = listen->sockets == Sockets::kAll ? std::size_t{kNetworkFds} : 1;
+    expected = descriptors_of(listen->sockets);
   }
   if (fds.size() != expected) throw UserError("egress protocol: an order with wrong descriptors");
   return {std::move(order), std::move(fds)};

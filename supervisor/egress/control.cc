@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "capabilities/destinations.h"
+#include "capabilities/caught.h"
 #include "common/errors.h"
 
 namespace sharkcage::egress {
@@ -13,6 +14,7 @@ namespace {
 
 constexpr JsonLimits kLimits{kMaxMessage, 4};
 constexpr std::string_view kSocketNames[] = {"all", "proxy", "names"};  // by Sockets
+constexpr std::size_t kDescriptors[] = {kNetworkFds, 1, 2};              // the same
 
 template <class... Fs>
 struct Overloaded : Fs... {
@@ -201,6 +203,10 @@ Json to_json(const Connection& event) {
 }
 
 }  // namespace
+
+std::size_t descriptors_of(Sockets sockets) {
+  return kDescriptors[static_cast<std::size_t>(sockets)];
+}
 
 void check_token(const CallToken& token) {
   if (token.token.size() < kMinToken || token.token.size() > kMaxToken) {

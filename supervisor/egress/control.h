@@ -56,8 +56,10 @@ struct CallToken {
   std::uint64_t command = 0;  // its command's number in the sandbox, by which caught ones are known
 };
 
-// Which descriptors go with a `Listen`.
+// Which descriptors go with a `Listen`: those of a sandbox (`NetworkFd`), a proxy's alone, or those
+// of a sandbox without a network.
 enum class Sockets { kAll, kProxy, kNames };
+std::size_t descriptors_of(Sockets sockets);
 
 // Whose connections arrive on a sandbox's sockets, and where they may go.
 struct Listen {
@@ -112,7 +114,7 @@ struct Connection {
   // "socks5", "http"; "caught" without a proxy's protocol; "dns" for a name that was asked for,
   // which has one event, without a port. Empty when the client said nothing that was understood.
   std::string protocol;
-  std::string program;  // the name of who connected, printable; empty where it is not known
+  std::string program;  // the name of who connected or asked, printable; empty where not known
   std::string host;     // as requested, made printable; empty when no request was understood
   unsigned port = 0;    // 0 when no request was understood
   std::string address;  // the judged address, without port; empty when there is none

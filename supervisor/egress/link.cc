@@ -19,25 +19,31 @@ namespace {
 // No more connections than fit into a backlog wait to be accepted. Who announces more is no deputy
 // of ours.
 constexpr std::size_t kManyAnnounced = 4096;
+constexpr std::size_t kManyAskers = 1024;
 
 }  // namespace
 
 // Whether or not the other end is there still. The kernel takes no larger size than that of the
 // socket's family.
-std::optional<Link::Source> Link::source_of(int connection, bool proxied) {
+std::optional<Link::Source> Link::source_of(int connection, NetworkFd to) {
   sockaddr_storage peer{};
   auto* raw = reinterpret_cast<sockaddr*>(&peer);
   for (socklen_t size : {socklen_t{sizeof(sockaddr_in6)}, socklen_t{sizeof(sockaddr_in)}}) {
-    if (::getsockopt(connection, SOL_SOCKET, SO_PEERNAME, raw, &size) != 0) continue;
-    const auto from = internet_address(raw, size);
-    if (!from) return std::nullopt;
-    return Source(to_v6_bytes(from->first), static_cast<std::uint16_t>(from->second), proxied);
+    if (::getsockopt(connection, SOL_SOCKET, SO_PEERNAME, raw, &size) == 0) {
+      return source_at(raw, size, to);
+    }
   }
   return std::nullopt;
 }
 
-std::string program_in(const CaughtConnection& connection) {
-  const auto& name = connection.program;
+std::optional<Link::Source> Link::source_at(const sockaddr* raw, socklen_t size, NetworkFd to) {
+  const auto from = internet_address(raw, size);
+  if (!from) return std::nullopt;
+  return Source(to_v6_bytes(from->first), static_cast<std::uint16_t>(from->second), to);
+}
+
+std::string program_in(const Announcement& announcement) {
+  const auto& name = announcement.program;
   return printable(std::string(name.data(), ::strnlen(name.data(), name.size())));
 }
 
@@ -72,32 +78,36 @@ void Link::close() {
 
 void Link::hear(Clock::time_point until) {
   while (socket_.is_open()) {
-    CaughtConnection connection;
-    const ssize_t size = ::recv(socket_.fd(), &connection, sizeof connection, MSG_DONTWAIT);
+    Announcement said;
+    const ssize_t size = ::recv(socket_.fd(), &said, sizeof said, MSG_DONTWAIT);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (size != sizeof connection) {
+    if (size != sizeof said) {
       // The sandbox has ended, or its deputy is not ours.
       socket_.close();
       return;
     }
+    const Source source(said.source, said.source_port, said.to);
+    if (said.to == kNamesFd || said.to == kNamesStreamFd) {
+      if (askers_.size() >= kManyAskers) askers_.clear();
+      askers_[source] = said;
+      continue;
+    }
     if (announced_.size() >= kManyAnnounced) announced_.clear();
-    const bool proxied = connection.host[0] == 0;
-    const Source source(connection.source, connection.source_port, proxied);
     Announced& announced = announced_[source];
-    announced = {connection, until, announced.times + 1, announced.accepted};
-    if (!proxied) announced_one_.cancel();
+    announced = {said, until, announced.times + 1, announced.accepted};
+    if (said.to == kCaughtFd) announced_one_.cancel();
     const auto waiting = waiting_.find(source);
     if (waiting != waiting_.end()) waiting->second->cancel();
   }
 }
 
-std::optional<CaughtConnection> Link::take(const Source& source) {
+std::optional<Announcement> Link::take(const Source& source) {
   const auto found = announced_.find(source);
   if (found == announced_.end()) return std::nullopt;
   const Announced announced = found->second;
   announced_.erase(found);
   if (announced.until < Clock::now()) return std::nullopt;
-  return announced.connection;
+  return announced.announcement;
 }
 
 void Link::drop(const Source& source) {
@@ -110,7 +120,7 @@ void Link::drop(const Source& source) {
 
 void Link::accepted(int connection) {
   hear(Clock::time_point::max());
-  const auto source = source_of(connection, false);
+  const auto source = source_of(connection, kCaughtFd);
   const auto found = source ? announced_.find(*source) : announced_.end();
   if (found != announced_.end()) ++found->second.accepted;
 }
@@ -118,8 +128,8 @@ void Link::accepted(int connection) {
 bool Link::awaits_connection() {
   const auto now = Clock::now();
   return std::any_of(announced_.begin(), announced_.end(), [&](const auto& entry) {
-    const auto& [source, announced] = entry;
-    return !std::get<bool>(source) && announced.accepted < announced.times &&
+    const Announced& announced = entry.second;
+    return announced.announcement.to == kCaughtFd && announced.accepted < announced.times &&
            announced.until >= now;
   });
 }
@@ -131,8 +141,8 @@ asio::awaitable<void> Link::next() {
   }
 }
 
-asio::awaitable<std::optional<CaughtConnection>> Link::announcement(int connection) {
-  const auto from = source_of(connection, false);
+asio::awaitable<std::optional<Announcement>> Link::announcement(int connection) {
+  const auto from = source_of(connection, kCaughtFd);
   if (!from) co_return std::nullopt;
   const Source source = *from;
   hear(Clock::time_point::max());
@@ -140,7 +150,7 @@ asio::awaitable<std::optional<CaughtConnection>> Link::announcement(int connecti
     drop(source);
     co_return std::nullopt;
   }
-  std::optional<CaughtConnection> found = take(source);
+  std::optional<Announcement> found = take(source);
   if (found || closed_ || waiting_.contains(source)) co_return found;
   asio::steady_timer timer(services_.loop, services_.limits.handshake);
   waiting_[source] = &timer;
@@ -151,11 +161,20 @@ asio::awaitable<std::optional<CaughtConnection>> Link::announcement(int connecti
 }
 
 std::string Link::program_of(int connection) {
-  const auto source = source_of(connection, true);
+  const auto source = source_of(connection, kProxyFd);
   if (!source) return {};
   hear(Clock::time_point::max());
   const auto told = take(*source);
   return told ? program_in(*told) : std::string();
+}
+
+std::optional<Announcement> Link::asker(const sockaddr* from, socklen_t size, NetworkFd to) {
+  const auto source = source_at(from, size, to);
+  if (!source) return std::nullopt;
+  hear(Clock::time_point::max());
+  const auto found = askers_.find(*source);
+  if (found == askers_.end()) return std::nullopt;
+  return found->second;
 }
 
 bool Link::tell(const NameMeaning& meaning) {

@@ -37,10 +37,9 @@ void take_listening(SharedSocket& place, UniqueFd socket) {
 }
 
 // Of a name that is asked for.
-Connection asked(const Listen& listen, const std::string& call, const std::string& name) {
+Connection asked(const Listen& listen, const std::string& name) {
   Connection event;
   event.id = listen.id;
-  event.call = call;
   event.session = listen.session;
   event.skill = listen.skill;
   event.protocol = "dns";
@@ -60,6 +59,7 @@ Listener::Listener(Services& services, Listen listen, std::vector<UniqueFd> sock
       lookup_freed_(services.loop, asio::steady_timer::time_point::max()) {
   check_listen(listen_);
   if (listen_.sockets == Sockets::kNames) {
+    link_.emplace(services, std::move(sockets[1]));
     serve_names(std::move(sockets[0]), UniqueFd());
     return;
   }
@@ -73,7 +73,9 @@ Listener::Listener(Services& services, Listen listen, std::vector<UniqueFd> sock
 void Listener::serve_names(UniqueFd udp, UniqueFd tcp) {
   name_server_ = std::make_shared<NameServer>(
       services_, std::move(udp), std::move(tcp),
-      [this](dns::Question question) { return answer_name(std::move(question)); });
+      [this](dns::Question question, NameClient from) {
+        return answer_name(std::move(question), from);
+      });
 }
 
 void Listener::spawn(asio::awaitable<void> work) {
@@ -207,9 +209,20 @@ asio::awaitable<Handshake> Listener::announced(Stream& client) {
   co_return result;
 }
 
-asio::awaitable<NameAnswer> Listener::answer_name(dns::Question question) {
+void Listener::describe_asker(const NameClient& from, Connection& event) {
+  const auto* address = reinterpret_cast<const sockaddr*>(&from.address);
+  const auto asker = link_->asker(address, from.size, from.stream ? kNamesStreamFd : kNamesFd);
+  if (asker) {
+    event.program = program_in(*asker);
+    event.call = call_of_command(asker->command);
+  }
+  if (event.call.empty()) event.call = only_call();
+}
+
+asio::awaitable<NameAnswer> Listener::answer_name(dns::Question question, NameClient from) {
   NameAnswer answer;
-  Connection event = asked(listen_, only_call(), question.name);
+  Connection event = asked(listen_, question.name);
+  describe_asker(from, event);
   event.connection = ++services_.last_connection;
   const DestinationRules::Match match = rules_.match_name(question.host);
   event.rule = match.rules.empty() ? match.rule : rules_.text(match.rules.front());
@@ -231,8 +244,9 @@ asio::awaitable<NameAnswer> Listener::answer_name(dns::Question question) {
   if (answer.rcode == dns::Rcode::kNoError) {
     event.address = resolution.addresses.front().to_string();
     const std::uint32_t number = names_.number(question.host);
-    if (!link_ || !link_->tell({number, to_host_field(question.host)}))
+    if (!link_->tell({number, to_host_field(question.host)})) {
       answer.rcode = dns::Rcode::kServFail;
+    }
     if (question.type == dns::kTypeA) answer.address = synthetic_v4(number);
     if (question.type == dns::kTypeAaaa) answer.address = synthetic_v6(number);
   }

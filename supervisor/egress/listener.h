@@ -71,7 +71,8 @@ class Listener : public std::enable_shared_from_this<Listener> {
   // this process to wake.
   asio::awaitable<void> accept(SharedSocket& socket, Entrance entrance);
   asio::awaitable<void> wait_for_slot();
-  asio::awaitable<NameAnswer> answer_name(dns::Question question);
+  asio::awaitable<NameAnswer> answer_name(dns::Question question, NameClient from);
+  void describe_asker(const NameClient& from, Connection& event);
   bool is_other_half(const dns::Question& question);
   asio::awaitable<Resolution> find_addresses(std::string name);
   std::string call_of_command(std::uint64_t command) const;

@@ -134,10 +134,9 @@ asio::awaitable<void> NameServer::serve_datagrams() {
     co_await wait_for_room();
     if (closed_) co_return;
     // From here to the count of the question nothing else may run.
-    sockaddr_storage from{};
-    socklen_t from_size = sizeof from;
+    NameClient from;
     const ssize_t got = ::recvfrom(udp_.fd(), packet.data(), packet.size(), MSG_DONTWAIT,
-                                   reinterpret_cast<sockaddr*>(&from), &from_size);
+                                   reinterpret_cast<sockaddr*>(&from.address), &from.size);
     if (got < 0) {
       const bool works = co_await udp_.wait_after(errno);
       if (!works) co_return;
@@ -147,27 +146,27 @@ asio::awaitable<void> NameServer::serve_datagrams() {
     std::optional<dns::Question> question = dns::parse(dns::Bytes(packet.data(), size));
     if (!question) continue;
     ++questions_;
-    spawn(serve_datagram(std::move(*question), from, from_size));
+    spawn(serve_datagram(std::move(*question), from));
   }
 }
 
 // Whoever does not read its responses misses them: a send that would block is not repeated.
-asio::awaitable<void> NameServer::serve_datagram(dns::Question question, sockaddr_storage from,
-                                                 socklen_t from_size) {
-  const std::string response = co_await response_to(std::move(question));
+asio::awaitable<void> NameServer::serve_datagram(dns::Question question, NameClient from) {
+  const std::string response = co_await response_to(std::move(question), from);
   if (!closed_) {
     ::sendto(udp_.fd(), response.data(), response.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-             reinterpret_cast<const sockaddr*>(&from), from_size);
+             reinterpret_cast<const sockaddr*>(&from.address), from.size);
   }
   --questions_;
   changed_.cancel();
 }
 
-asio::awaitable<std::string> NameServer::response_to(dns::Question question) {
+asio::awaitable<std::string> NameServer::response_to(dns::Question question,
+                                                     const NameClient& from) {
   if (question.problem != dns::Rcode::kNoError) {
     co_return dns::respond(question, question.problem);
   }
-  asio::awaitable<NameAnswer> work = answer_(question);
+  asio::awaitable<NameAnswer> work = answer_(question, from);
   NameAnswer answer = co_await std::move(work);
   if (answer.rcode == dns::Rcode::kRefused) answer.rcode = dns::refusal_for(question);
   co_return dns::respond(question, answer.rcode, answer.address, answer.prohibited);
@@ -184,7 +183,10 @@ asio::awaitable<void> NameServer::accept() {
   while (true) {
     co_await wait_for_slot();
     if (closed_) co_return;
-    UniqueFd socket(::accept4(tcp_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    NameClient from;
+    from.stream = true;
+    UniqueFd socket(::accept4(tcp_.fd(), reinterpret_cast<sockaddr*>(&from.address), &from.size,
+                              SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!socket) {
       const bool works = co_await tcp_.wait_after(errno);
       if (!works) co_return;
@@ -195,7 +197,7 @@ asio::awaitable<void> NameServer::accept() {
     auto client = std::make_unique<Stream>(services_.loop, std::move(socket));
     connections_.insert(client.get());
     ++services_.connections;
-    spawn(serve_connection(std::move(client)));
+    spawn(serve_connection(std::move(client), from));
   }
 }
 
@@ -212,7 +214,8 @@ asio::awaitable<void> NameServer::wait_for_slot() {
   }
 }
 
-asio::awaitable<void> NameServer::serve_connection(std::unique_ptr<Stream> client) {
+asio::awaitable<void> NameServer::serve_connection(std::unique_ptr<Stream> client,
+                                                   NameClient from) {
   Deadline deadline(services_.loop);
   const auto late = [stream = client.get()] { stream->cut(); };
   for (bool open = true; open;) {
@@ -225,7 +228,7 @@ asio::awaitable<void> NameServer::serve_connection(std::unique_ptr<Stream> clien
     co_await wait_for_room();
     if (closed_) break;
     ++questions_;
-    const std::string response = co_await response_to(std::move(*question));
+    const std::string response = co_await response_to(std::move(*question), from);
     --questions_;
     changed_.cancel();
     if (closed_) break;

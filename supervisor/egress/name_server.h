@@ -28,9 +28,16 @@ struct NameAnswer {
   std::string prohibited;
 };
 
-// Called for each question that is one (`problem` is `kNoError`). Must come to an end by itself:
-// `NameServer::run` waits for it. What it throws ends the process.
-using AnswerName = std::function<asio::awaitable<NameAnswer>(dns::Question)>;
+// Where a question came from.
+struct NameClient {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  bool stream = false;
+};
+
+// Called for each question that is one (`problem` is `kNoError`), at once. Must come to an end by
+// itself: `NameServer::run` waits for it. What it throws ends the process.
+using AnswerName = std::function<asio::awaitable<NameAnswer>(dns::Question, NameClient)>;
 
 class NameServer : public std::enable_shared_from_this<NameServer> {
  public:
@@ -47,11 +54,10 @@ class NameServer : public std::enable_shared_from_this<NameServer> {
 
  private:
   asio::awaitable<void> serve_datagrams();
-  asio::awaitable<void> serve_datagram(dns::Question question, sockaddr_storage from,
-                                       socklen_t from_size);
+  asio::awaitable<void> serve_datagram(dns::Question question, NameClient from);
   asio::awaitable<void> accept();
-  asio::awaitable<void> serve_connection(std::unique_ptr<Stream> client);
-  asio::awaitable<std::string> response_to(dns::Question question);
+  asio::awaitable<void> serve_connection(std::unique_ptr<Stream> client, NameClient from);
+  asio::awaitable<std::string> response_to(dns::Question question, const NameClient& from);
   // Until there is room for one more question, one more connection, or it is closed.
   asio::awaitable<void> wait_for_room();
   asio::awaitable<void> wait_for_slot();

@@ -14,6 +14,7 @@
 
 #include "supervisor/sandbox/non_blocking.h"
 #include "supervisor/sandbox/patience.h"
+#include "supervisor/sandbox/spec.h"
 
 namespace sharkcage::sandbox {
 namespace {
@@ -65,8 +66,8 @@ void disconnect(int socket) {
 
 }  // namespace
 
-Catcher::Catcher(const Policy& policy, UniqueFd link)
-    : network_(link), rules_(policy.hosts, policy.deny_hosts), link_(std::move(link)) {}
+Catcher::Catcher(const Policy& policy, bool network, UniqueFd link)
+    : network_(network), rules_(policy.hosts, policy.deny_hosts), link_(std::move(link)) {}
 
 // The egress may have died and begun anew: then a number can have another meaning, or the same.
 void Catcher::hear_egress() {
@@ -151,11 +152,13 @@ Answer Catcher::connect(const Task& task, UniqueFd held, const Address& address,
     disconnect(socket);
     return Answer::refused(EOPNOTSUPP);
   }
-  const auto connection = describe(task, socket, meaning);
+  auto connection = describe(task, socket, kCaughtFd);
   if (!connection) {
     disconnect(socket);
     return Answer::refused(ENETDOWN);
   }
+  connection->host = to_host_field(meaning.host);
+  connection->port = static_cast<std::uint16_t>(meaning.port);
   made_ = {*connection, std::move(held)};
   return calm.blocks() ? Answer::of(0) : Answer::refused(EINPROGRESS);
 }
@@ -180,33 +183,38 @@ bool Catcher::can_announce() const {
   return link_ && ::poll(&link, 1, 0) == 1 && (link.revents & POLLOUT) != 0;
 }
 
-bool Catcher::tell_egress(const CaughtConnection& connection) const {
-  return ::send(link_.get(), &connection, sizeof connection, MSG_DONTWAIT | MSG_NOSIGNAL) ==
-         sizeof connection;
+bool Catcher::tell_egress(const Announcement& announcement) const {
+  return ::send(link_.get(), &announcement, sizeof announcement, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+         sizeof announcement;
 }
 
-// Before the client can speak.
-void Catcher::tell_proxy(const Task& task, int socket) {
-  if (!can_announce() || peer_of(socket) == Peer::kNone) return;
-  if (const auto connection = describe(task, socket, {})) tell_egress(*connection);
+void Catcher::tell_user(const Task& task, int socket, bool stream, unsigned port) {
+  const bool proxy = network_ && stream && port == kProxyPort;
+  if ((!proxy && port != kNamesPort) || !can_announce()) return;
+  if (stream && peer_of(socket) == Peer::kNone) return;
+  const NetworkFd to = proxy ? kProxyFd : stream ? kNamesStreamFd : kNamesFd;
+  if (const auto announcement = describe(task, socket, to)) tell_egress(*announcement);
 }
 
-std::optional<CaughtConnection> Catcher::describe(const Task& task, int socket,
-                                                  const Meaning& meaning) {
+// Nothing for a socket that has no port yet, and so stands for nobody.
+std::optional<Announcement> Catcher::describe(const Task& task, int socket, NetworkFd to) {
   sockaddr_storage own{};
   socklen_t size = sizeof own;
   if (::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &size) != 0) return std::nullopt;
-  const auto source = internet_address(reinterpret_cast<const sockaddr*>(&own), size);
-  if (!source) return std::nullopt;
-  CaughtConnection caught;
-  caught.source = to_v6_bytes(source->first);
-  caught.source_port = static_cast<std::uint16_t>(source->second);
-  caught.port = static_cast<std::uint16_t>(meaning.port);
-  caught.command = task.command_number(keeper_);
-  caught.host = to_host_field(meaning.host);
+  auto source = internet_address(reinterpret_cast<const sockaddr*>(&own), size);
+  if (!source || source->second == 0) return std::nullopt;
+  // A datagram's, which is sent without a connection.
+  if (kind_of(source->first) == AddressKind::kUnspecified) {
+    source->first = *sharkcage::Address::parse("127.0.0.1");
+  }
+  Announcement announcement;
+  announcement.to = static_cast<std::uint8_t>(to);
+  announcement.source = to_v6_bytes(source->first);
+  announcement.source_port = static_cast<std::uint16_t>(source->second);
+  announcement.command = task.command_number(keeper_);
   const std::string program = task.program();
-  program.copy(caught.program.data(), caught.program.size() - 1);
-  return caught;
+  program.copy(announcement.program.data(), announcement.program.size() - 1);
+  return announcement;
 }
 
 }  // namespace sharkcage::sandbox

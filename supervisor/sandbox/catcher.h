@@ -35,9 +35,9 @@ struct Meaning {
 
 class Catcher {
  public:
-  // `link`: to the egress, or none: nothing is approved then. Throws UserError for a rule that is
-  // none.
-  Catcher(const Policy& policy, UniqueFd link);
+  // `network`: whether the sandbox has one; else nothing is approved. `link`: to the egress. Throws
+  // UserError for a rule that is none.
+  Catcher(const Policy& policy, bool network, UniqueFd link);
 
   bool network() const { return network_; }
   // Readable when the egress has said something; -1: there is none.
@@ -58,20 +58,21 @@ class Catcher {
   // wake.
   void announce();
 
-  // Says which program's a connection to the proxy is, as far as it stands: a record tells it.
-  void tell_proxy(const Task& task, int socket);
+  // Says who uses a socket of a command to speak to one of the egress's, before it does: a record
+  // tells it. `port`: where on the loopback interface it goes.
+  void tell_user(const Task& task, int socket, bool stream, unsigned port);
 
  private:
   // Not yet announced. We hold its socket meanwhile, so that the command cannot reset it before.
   struct Made {
-    CaughtConnection connection;
+    Announcement connection;
     UniqueFd socket;
   };
 
   bool is_approved(const Destination& destination) const;
-  std::optional<CaughtConnection> describe(const Task& task, int socket, const Meaning& meaning);
+  std::optional<Announcement> describe(const Task& task, int socket, NetworkFd to);
   bool can_announce() const;
-  bool tell_egress(const CaughtConnection& connection) const;
+  bool tell_egress(const Announcement& announcement) const;
 
   const bool network_;
   const DestinationRules rules_;

@@ -56,7 +56,7 @@ class Deputy {
         counter_(counter),
         recorder_(counter),
         rules_(spec, plan),
-        catcher_(spec.policy, std::move(link)),
+        catcher_(spec.policy, plan.network, std::move(link)),
         gate_(spec.policy.network_rule),
         names_lock_(names_lock),
         channel_(channel) {}

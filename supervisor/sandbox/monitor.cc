@@ -320,12 +320,8 @@ class Monitor {
   }
 
   void begin_deputy(UniqueFd listener) {
-    UniqueFd link;
-    if (plan_.network) {
-      auto [ours, theirs] = make_socketpair(SOCK_SEQPACKET);
-      link = std::move(ours);
-      network_.push_back(std::move(theirs));  // after the sockets, as NetworkFd has it
-    }
+    auto [link, theirs] = make_socketpair(SOCK_SEQPACKET);
+    network_.push_back(std::move(theirs));  // after the sockets, as NetworkFd has it
     deputy_ = start_deputy(spec_, plan_, std::move(namespaces_), std::move(listener),
                            std::move(link), prepared_.names_lock.get(), refusals_);
   }

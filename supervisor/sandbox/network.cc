@@ -17,7 +17,6 @@ namespace sharkcage::sandbox {
 namespace {
 
 constexpr int kBacklog = 512;
-constexpr std::uint16_t kNamesPort = 53;
 
 // In the host's namespace, where the tests leave ours out, these may be taken.
 std::uint16_t free_port(std::uint16_t port) {

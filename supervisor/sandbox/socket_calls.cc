@@ -76,7 +76,7 @@ std::optional<Answer> SocketCalls::answer(const Notification& call, const Task& 
   // Stream sockets take no address, and there are no Unix datagrams: nothing is decided here.
   Address address;
   if (copy_address(task, call.args[4], call.args[5], address) == 0 && listener_.valid(call)) {
-    record_if_outside(task, address);
+    look_at_datagram(call, task, address);
   }
   return Answer::go_on();
 }
@@ -133,7 +133,7 @@ Answer SocketCalls::connect_internet(const Notification& call, const Task& task,
   }
   if (meaning.kind == Kind::kInside) {
     Answer answer = connect_address(socket, address);
-    if (meaning.port == kProxyPort && catcher_.network()) catcher_.tell_proxy(task, socket);
+    catcher_.tell_user(task, socket, stream, meaning.port);
     return answer;
   }
   if (meaning.kind == Kind::kNobody) return Answer::refused(ECONNREFUSED);
@@ -302,12 +302,18 @@ bool SocketCalls::is_reachable(int file, const std::string& real) const {
          });
 }
 
-// Nobody is told of addresses of the sandbox's own.
-void SocketCalls::record_if_outside(const Task& task, const Address& address) {
+// A resolver that does not connect its socket (musl's) has bound it.
+void SocketCalls::look_at_datagram(const Notification& call, const Task& task,
+                                   const Address& address) {
   const auto given = internet_address(address.raw(), address.size);
   if (!given) return;
   const Meaning meaning = catcher_.meaning(given->first, given->second);
   if (meaning.kind == Meaning::Kind::kRefused) record(task, meaning);
+  if (meaning.kind != Meaning::Kind::kInside || meaning.port != kNamesPort) return;
+  const UniqueFd socket = task.descriptor(call.number(0));
+  if (socket && option(socket.get(), SO_TYPE) == SOCK_DGRAM) {
+    catcher_.tell_user(task, socket.get(), false, meaning.port);
+  }
 }
 
 void SocketCalls::record(const Task& task, const Meaning& meaning, const std::string& program) {

@@ -69,7 +69,7 @@ class SocketCalls {
   Answer connect_address(int socket, const Address& address) const;
   static int copy_address(const Task& task, std::uint64_t from, std::uint64_t size,
                           Address& address);
-  void record_if_outside(const Task& task, const Address& address);
+  void look_at_datagram(const Notification& call, const Task& task, const Address& address);
   void record(const Task& task, const Meaning& meaning, const std::string& program = {});
   GivenPath given(const Task& task, const std::string& text) const;
   void remember(int socket);

@@ -79,7 +79,7 @@ class LinkTest : public ::testing::Test {
   }
 
   void announce(std::uint16_t port, const std::string& host) {
-    CaughtConnection caught;
+    Announcement caught;
     caught.source = to_v6_bytes(*Address::parse("127.0.0.1"));
     caught.source_port = port;
     caught.host = to_host_field(host);
@@ -95,7 +95,7 @@ class LinkTest : public ::testing::Test {
     auto asked = std::make_shared<std::optional<std::string>>();
     asio::co_spawn(
         loop_, link_->announcement(accepted_.back().get()),
-        [asked](const std::exception_ptr&, const std::optional<CaughtConnection>& caught) {
+        [asked](const std::exception_ptr&, const std::optional<Announcement>& caught) {
           *asked = caught ? from_host_field(caught->host) : "nothing";
         });
     return asked;

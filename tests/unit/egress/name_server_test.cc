@@ -150,7 +150,7 @@ class Serving {
   }
 
   AnswerName answers() {
-    return [this](dns::Question question) { return answer(std::move(question)); };
+    return [this](dns::Question question, NameClient) { return answer(std::move(question)); };
   }
 
   asio::awaitable<NameAnswer> answer(dns::Question question) {

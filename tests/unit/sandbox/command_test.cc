@@ -212,7 +212,8 @@ TEST_P(Command, IsInterruptedByItsTerminal) {
 TEST_P(Command, HasAListenerForItsProxyOnlyWithANetwork) {
   const std::string probe = "exec 3<>/dev/tcp/127.0.0.1/18800 && echo connected";
   Call without(launcher(), spec({"bash", "-c", probe}));
-  EXPECT_EQ(without.wait_for(Event::Kind::kReady).network.size(), 1u);  // for names
+  // For names, and the link that tells who asks.
+  EXPECT_EQ(without.wait_for(Event::Kind::kReady).network.size(), 2u);
   without.start();
   EXPECT_THAT(without.finish().out, Not(HasSubstr("connected")));
 
