@@ -29,6 +29,18 @@ Cell audit_cell(const Json& audit) {
           Colour::kRed};
 }
 
+void add_outside_clients(Table& table, const Json& clients) {
+  for (const Json& client : clients) {
+    const std::string text = text_of(client, "name") + " on port " +
+                             std::to_string(number_of(client, "port")) + ", as " +
+                             text_of(client, "skill");
+    const bool approved = client.value("approved", false);
+    table.add({"Outside client", approved ? Cell{text, Colour::kPlain}
+                                          : Cell{text + ", which has no approved network",
+                                                 Colour::kYellow}});
+  }
+}
+
 void print_calls(const Json& calls, bool colours) {
   if (calls.empty()) return;
   Table table({"CALL", "SKILL", "TOOL", "STATE", "AGE", "REFUSED", "SESSION"});
@@ -79,6 +91,12 @@ int status(const Invocation& invocation) {
   table.add({"Sessions", std::to_string(number_of(answer, "sessions")) + " that agent hosts have open"});
   table.add({"Calls", std::to_string(calls.size())});
   table.add({"Sandboxes", std::to_string(sandboxes.size())});
+  add_outside_clients(table, answer.value("egress_clients", Json::array()));
+  for (const Json& unknown : answer.value("unknown_skills", Json::array())) {
+    table.add({"Configuration", {text_of(unknown, "in") + " names " + text_of(unknown, "skill") +
+                                     ", and no such skill is installed: it holds for nobody",
+                                 Colour::kYellow}});
+  }
   print(table.text(colours));
   print_calls(calls, colours);
   print_sandboxes(sandboxes, colours);

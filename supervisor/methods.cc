@@ -206,7 +206,21 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
         {"approved", skills.approved},
         {"pending", skills_.pending().size()}}},
       {"facilities", facilities},
-      {"egress_clients", outside_.to_json()}};
+      {"egress_clients", outside_.to_json()},
+      {"unknown_skills", unknown_skills()}};
+}
+
+// What a misspelt name denies is denied to nobody.
+Json Supervisor::unknown_skills() {
+  Json places = Json::array();
+  const auto look_up = [&](const std::string& name, const std::string& place) {
+    if (name != kAgent && !skills_.get(name)) places.push_back({{"skill", name}, {"in", place}});
+  };
+  for (const auto& [name, skill] : config_.network.skills) look_up(name, "network.skills");
+  for (const auto& [name, client] : config_.egress_clients) {
+    look_up(client.skill, "egress_clients." + name + ".skill");
+  }
+  return places;
 }
 
 asio::awaitable<Json> Supervisor::session_open(MethodCall call) {

@@ -162,11 +162,13 @@ void close_other_descriptors() {
 }
 
 void limit_resources() {
-  rlimit descriptors{};
-  if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) throw_errno("getrlimit RLIMIT_NOFILE");
-  descriptors.rlim_max = std::min(descriptors.rlim_max, kMaxDescriptors);
-  descriptors.rlim_cur = descriptors.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &descriptors) != 0) throw_errno("setrlimit RLIMIT_NOFILE");
+  // More than it was given is root's to take.
+  rlimit descriptors{kMaxDescriptors, kMaxDescriptors};
+  if (::setrlimit(RLIMIT_NOFILE, &descriptors) != 0) {
+    if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) throw_errno("getrlimit RLIMIT_NOFILE");
+    descriptors.rlim_cur = descriptors.rlim_max;
+    if (::setrlimit(RLIMIT_NOFILE, &descriptors) != 0) throw_errno("setrlimit RLIMIT_NOFILE");
+  }
   const rlimit none{0, 0};
   for (const auto resource : {RLIMIT_CORE, RLIMIT_FSIZE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE}) {
     if (::setrlimit(resource, &none) != 0) throw_errno("setrlimit");

@@ -56,6 +56,17 @@ class OutsideClients : public ::testing::Test {
   Instance instance_;
 };
 
+// Otherwise a misspelt name would deny nothing, and nobody would notice.
+TEST_F(OutsideClients, StatusTellsOfNamesThatAreNoSkill) {
+  start("wether", {{"network", {{"skills", {{"wether", {{"deny_hosts", {"a.example"}}}},
+                                            {"agent", {{"deny_hosts", {"a.example"}}}}}}}}});
+  const std::string said = instance_.sc({"status"}).out;
+  EXPECT_THAT(said, HasSubstr("network.skills names wether, and no such skill"));
+  EXPECT_THAT(said, HasSubstr("egress_clients.gateway.skill names wether"));
+  EXPECT_THAT(said, HasSubstr("gateway on port " + std::to_string(port_) + ", as wether, which"));
+  EXPECT_EQ(instance_.status().at("unknown_skills").size(), 2u);
+}
+
 TEST_F(OutsideClients, ThereIsNoneUnlessConfigured) {
   instance_.start();
   EXPECT_THAT(instance_.status().at("egress_clients"), IsEmpty());
