@@ -75,7 +75,7 @@ using ProgramField = std::array<char, 16>;
 // deputy → egress: who uses which of the sockets from `source`. Of a caught connection when it
 // stands, of the others before the program can speak.
 struct Announcement {
-  std::uint8_t to = kCaughtFd;  // a NetworkFd
+  std::uint8_t to = kCaughtFd;            // a NetworkFd
   std::array<std::uint8_t, 16> source{};  // IPv6; IPv4 as IPv4-mapped
   std::uint16_t source_port = 0;
   std::uint64_t command = 0;  // the supervisor's number, or 0 where it is not known

@@ -35,9 +35,9 @@ void add_outside_clients(Table& table, const Json& clients) {
                              std::to_string(number_of(client, "port")) + ", as " +
                              text_of(client, "skill");
     const bool approved = client.value("approved", false);
-    table.add({"Outside client", approved ? Cell{text, Colour::kPlain}
-                                          : Cell{text + ", which has no approved network",
-                                                 Colour::kYellow}});
+    table.add({"Outside client",
+               approved ? Cell{text, Colour::kPlain}
+                        : Cell{text + ", which has no approved network", Colour::kYellow}});
   }
 }
 
@@ -88,14 +88,16 @@ int status(const Invocation& invocation) {
   table.add({"Skills", std::to_string(number_of(skills, "installed")) + " installed, " +
                            std::to_string(number_of(skills, "approved")) + " approved, " +
                            std::to_string(number_of(skills, "pending")) + " waiting for you"});
-  table.add({"Sessions", std::to_string(number_of(answer, "sessions")) + " that agent hosts have open"});
+  table.add(
+      {"Sessions", std::to_string(number_of(answer, "sessions")) + " that agent hosts have open"});
   table.add({"Calls", std::to_string(calls.size())});
   table.add({"Sandboxes", std::to_string(sandboxes.size())});
   add_outside_clients(table, answer.value("egress_clients", Json::array()));
   for (const Json& unknown : answer.value("unknown_skills", Json::array())) {
-    table.add({"Configuration", {text_of(unknown, "in") + " names " + text_of(unknown, "skill") +
-                                     ", and no such skill is installed: it holds for nobody",
-                                 Colour::kYellow}});
+    table.add({"Configuration",
+               {text_of(unknown, "in") + " names " + text_of(unknown, "skill") +
+                    ", and no such skill is installed: it holds for nobody",
+                Colour::kYellow}});
   }
   print(table.text(colours));
   print_calls(calls, colours);

@@ -38,7 +38,7 @@ struct Ending {
   // How many different accesses were refused meanwhile; the log names them.
   std::uint64_t refused = 0;
   std::uint64_t refused_records = 1;  // in how many records of the log
-  bool not_found = false;  // the sandbox has no such program
+  bool not_found = false;             // the sandbox has no such program
 };
 
 struct Window {

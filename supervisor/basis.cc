@@ -80,8 +80,8 @@ bool same_policy(const Policy& a, const Policy& b) {
   return a.skill == b.skill && a.workspace == b.workspace &&
          a.workspace_access == b.workspace_access && a.home == b.home && a.files == b.files &&
          a.skills == b.skills && a.exec == b.exec && a.hosts == b.hosts &&
-         a.deny_hosts == b.deny_hosts && a.network_rule == b.network_rule && a.environment == b.environment && a.hidden == b.hidden &&
-         same_limits(a.limits, b.limits);
+         a.deny_hosts == b.deny_hosts && a.network_rule == b.network_rule &&
+         a.environment == b.environment && a.hidden == b.hidden && same_limits(a.limits, b.limits);
 }
 
 }  // namespace

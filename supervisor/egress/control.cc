@@ -5,8 +5,8 @@
 #include <iterator>
 #include <limits>
 
-#include "capabilities/destinations.h"
 #include "capabilities/caught.h"
+#include "capabilities/destinations.h"
 #include "common/errors.h"
 
 namespace sharkcage::egress {
@@ -14,7 +14,7 @@ namespace {
 
 constexpr JsonLimits kLimits{kMaxMessage, 4};
 constexpr std::string_view kSocketNames[] = {"all", "proxy", "names"};  // by Sockets
-constexpr std::size_t kDescriptors[] = {kNetworkFds, 1, 2};              // the same
+constexpr std::size_t kDescriptors[] = {kNetworkFds, 1, 2};             // the same
 
 template <class... Fs>
 struct Overloaded : Fs... {

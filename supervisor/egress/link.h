@@ -60,7 +60,7 @@ class Link {
   using Clock = std::chrono::steady_clock;
   struct Announced {
     Announcement announcement;  // the last one
-    Clock::time_point until;      // not worth anything later
+    Clock::time_point until;    // not worth anything later
     unsigned times = 0;
     unsigned accepted = 0;
   };

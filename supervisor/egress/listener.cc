@@ -71,11 +71,10 @@ Listener::Listener(Services& services, Listen listen, std::vector<UniqueFd> sock
 }
 
 void Listener::serve_names(UniqueFd udp, UniqueFd tcp) {
-  name_server_ = std::make_shared<NameServer>(
-      services_, std::move(udp), std::move(tcp),
-      [this](dns::Question question, NameClient from) {
-        return answer_name(std::move(question), from);
-      });
+  name_server_ = std::make_shared<NameServer>(services_, std::move(udp), std::move(tcp),
+                                              [this](dns::Question question, NameClient from) {
+                                                return answer_name(std::move(question), from);
+                                              });
 }
 
 void Listener::spawn(asio::awaitable<void> work) {

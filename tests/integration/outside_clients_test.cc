@@ -58,8 +58,10 @@ class OutsideClients : public ::testing::Test {
 
 // Otherwise a misspelt name would deny nothing, and nobody would notice.
 TEST_F(OutsideClients, StatusTellsOfNamesThatAreNoSkill) {
-  start("wether", {{"network", {{"skills", {{"wether", {{"deny_hosts", {"a.example"}}}},
-                                            {"agent", {{"deny_hosts", {"a.example"}}}}}}}}});
+  start("wether", {{"network",
+                    {{"skills",
+                      {{"wether", {{"deny_hosts", {"a.example"}}}},
+                       {"agent", {{"deny_hosts", {"a.example"}}}}}}}}});
   const std::string said = instance_.sc({"status"}).out;
   EXPECT_THAT(said, HasSubstr("network.skills names wether, and no such skill"));
   EXPECT_THAT(said, HasSubstr("egress_clients.gateway.skill names wether"));

@@ -93,11 +93,10 @@ class LinkTest : public ::testing::Test {
   Asked ask() {
     accepted_.push_back(accept_one(listening_.socket.get()));
     auto asked = std::make_shared<std::optional<std::string>>();
-    asio::co_spawn(
-        loop_, link_->announcement(accepted_.back().get()),
-        [asked](const std::exception_ptr&, const std::optional<Announcement>& caught) {
-          *asked = caught ? from_host_field(caught->host) : "nothing";
-        });
+    asio::co_spawn(loop_, link_->announcement(accepted_.back().get()),
+                   [asked](const std::exception_ptr&, const std::optional<Announcement>& caught) {
+                     *asked = caught ? from_host_field(caught->host) : "nothing";
+                   });
     return asked;
   }
   std::string answer(const Asked& asked) {
