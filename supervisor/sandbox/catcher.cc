@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -171,8 +170,6 @@ void Catcher::give_up() {
 // The sandbox may have no network any more by now: then the command hears it from its socket.
 void Catcher::announce() {
   if (!made_) return;
-  // A command that runs on this processor goes on first.
-  ::sched_yield();
   if (!tell_egress(made_->connection)) disconnect(made_->socket.get());
   made_.reset();
 }
