@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
@@ -11,7 +12,6 @@
 #include "audit/query.h"
 #include "cli/audit_view.h"
 #include "cli/commands.h"
-#include "cli/refusal_view.h"
 #include "common/errors.h"
 #include "common/places.h"
 #include "common/text.h"
@@ -38,6 +38,7 @@ struct Options {
   std::optional<std::uint64_t> tail;
   std::string operation;
   std::string path;
+  std::string host;
   bool once = false;
 };
 
@@ -103,16 +104,31 @@ class Source {
 };
 
 bool picks(const Options& options) {
-  return !options.operation.empty() || !options.path.empty();
+  return !options.operation.empty() || !options.path.empty() || !options.host.empty();
 }
 
-// An access of the named operation, at the named path or below it.
-bool is_picked(const Json& refusal, const Options& options) {
-  if (!options.operation.empty() && text_of(refusal, "operation") != options.operation)
-    return false;
+// "evil.example:80", "[::1]:80".
+std::string host_in(const std::string& address) {
+  const std::string host = address.substr(0, address.rfind(':'));
+  return host.starts_with('[') ? host.substr(1, host.rfind(']') - 1) : host;
+}
+
+// To this host, a name below it, or this address.
+bool is_to_host(const Json& access, std::string host) {
+  if (host.ends_with('.')) host.pop_back();
+  std::transform(host.begin(), host.end(), host.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string asked = host_in(text_of(access, "address"));
+  return asked == host || asked.ends_with('.' + host) || text_of(access, "resolved") == host;
+}
+
+// An access of the named operation, at the named path or below it, to the named host.
+bool is_picked(const Json& access, const Options& options) {
+  if (!options.operation.empty() && text_of(access, "operation") != options.operation) return false;
+  if (!options.host.empty() && !is_to_host(access, options.host)) return false;
   if (options.path.empty()) return true;
   for (const char* member : {"path", "to", "address", "call", "limit"}) {
-    const std::string text = text_of(refusal, member);
+    const std::string text = text_of(access, member);
     if (text == options.path || text.starts_with(options.path + '/')) return true;
   }
   return false;
@@ -172,18 +188,15 @@ int audit(const Invocation& invocation, const Options& options) {
     view.wanted = [&](const std::string& sentence) { return repeated.add(sentence); };
   }
   if (picks(options)) {
-    view.matches = [&](const Json& refusal) { return is_picked(refusal, options); };
+    view.matches = [&](const Json& access) { return is_picked(access, options); };
   }
   audit::Query query = query_of(options);
   std::uint64_t shown = 0;
   const auto show = [&](const audit::Record& record) {
     query.after_seq = record.seq;
     if (picks(options)) {
-      const Json& refused = refusals_of(record.payload);
-      if (std::none_of(refused.begin(), refused.end(),
-                       [&](const Json& refusal) { return is_picked(refusal, options); })) {
-        return;
-      }
+      const Json accesses = accesses_of(record);
+      if (std::none_of(accesses.begin(), accesses.end(), view.matches)) return;
     }
     ++shown;
     if (invocation.json) {
@@ -239,6 +252,10 @@ void add_audit(CLI::App& app, Invocation& invocation) {
                                 "With --blocked: only accesses to this path, or below it")
                    ->type_name("PATH");
   for (CLI::Option* option : {once, operation, path}) option->needs(blocked);
+  command
+      ->add_option("--host", options->host,
+                   "Only connections to this host, names below it, or this address")
+      ->type_name("HOST");
   command->add_option("--since", options->since, "Only what is younger, e.g. 30m, 1h, 7d")
       ->type_name("DURATION")
       ->check(check_duration);

@@ -196,7 +196,8 @@ std::vector<std::string> refused_sentences(const audit::Record& record, const Vi
   const std::string& home = view.home;
   const Json& refused = refusals_of(record.payload);
   if (record.kind != "outcome" || record.decision == "block" || refused.empty()) {
-    if (view.matches) return {};
+    const Json accesses = accesses_of(record);
+    if (view.matches && std::none_of(accesses.begin(), accesses.end(), view.matches)) return {};
     return {describe(record, home)};
   }
   std::vector<std::string> out;
@@ -253,6 +254,16 @@ std::string describe(const audit::Record& record, const std::string& home) {
 
 std::string audit_line(const audit::Record& record, const View& view) {
   return line(record, describe(record, view.home), view);
+}
+
+Json accesses_of(const audit::Record& record) {
+  if (record.kind != "connection") return refusals_of(record.payload);
+  const Json& payload = record.payload;
+  const std::string host = text_of(payload, "host");
+  const std::string shown = host.find(':') == std::string::npos ? host : '[' + host + ']';
+  return Json::array({{{"operation", "connect"},
+                       {"address", shown + ':' + std::to_string(number_of(payload, "port"))},
+                       {"resolved", text_of(payload, "address")}}});
 }
 
 std::vector<std::string> blocked_lines(const audit::Record& record, const View& view) {

@@ -15,11 +15,15 @@ struct View {
   bool colours = false;
   std::chrono::system_clock::time_point now = {};
   std::string home = {};  // written as "~" in refused paths; empty: none is
-  // Of `--blocked`: which accesses that an outcome lists are shown, alone (without it all, and
-  // other records too); and which sentences.
-  std::function<bool(const Json& refusal)> matches = {};
+  // Of `--blocked`: which accesses are shown, alone (without it all, and records of none, too); and
+  // which sentences.
+  std::function<bool(const Json& access)> matches = {};
   std::function<bool(const std::string& sentence)> wanted = {};
 };
+
+// What was accessed: what an outcome lists as refused, or where a connection went, in the same form
+// and with the `resolved` address.
+Json accesses_of(const audit::Record& record);
 
 // "weather tried to reach evil.example:443 — not approved". Raw: not yet made printable.
 std::string describe(const audit::Record& record, const std::string& home = {});

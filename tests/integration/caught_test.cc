@@ -406,6 +406,32 @@ TEST_F(Caught, NamesAreRecordedWhereThereIsNoNetwork) {
   EXPECT_NE(asked[0].at("call"), "");
 }
 
+TEST_F(Caught, TheLogIsAskedForAHost) {
+  const Output both = instance_.sc(
+      {"run", "--skill", "net", "--", "/bin/sh", "-c",
+       "for i in localhost:" + http_ + " a.evil.example 203.0.113.7; do " +
+           "/usr/bin/python3 -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1])' " +
+           "http://$i/ 2>&1; /usr/bin/python3 -c 'import sys, urllib.request as r; " +
+           "r.install_opener(r.build_opener(r.ProxyHandler({}))); r.urlopen(sys.argv[1])' " +
+           "http://$i/ 2>&1; done"});
+  const auto lines_of = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "audit");
+    const std::string out = instance_.sc(arguments).out;
+    return out == "No record matches.\n" ? 0 : std::count(out.begin(), out.end(), '\n');
+  };
+  // By the proxy and by the name server; by the proxy and by connect(2).
+  for (const char* host : {"a.evil.example", "Evil.Example.", "203.0.113.7"}) {
+    EXPECT_EQ(lines_of({"--blocked", "--host", host}), 2) << host << both.out;
+    EXPECT_EQ(lines_of({"--host", host}), 2) << host << both.out;
+  }
+  EXPECT_EQ(lines_of({"--blocked", "--operation", "connect"}), 4);
+  EXPECT_EQ(lines_of({"--host", "localhost"}), lines_of({"--host", "127.0.0.1"}));
+  EXPECT_GE(lines_of({"--host", "localhost"}), 2);
+  for (const char* host : {"vil.example", "b.evil.example", "203.0.113"}) {
+    EXPECT_EQ(lines_of({"--host", host}), 0) << host;
+  }
+}
+
 // By UDP with a connection and without one (musl's resolver), by TCP; with and without a network.
 TEST_F(Caught, ARecordTellsWhoAskedForAName) {
   const std::string ask = R"(
