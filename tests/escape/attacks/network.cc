@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -92,12 +93,35 @@ const Attack kDatagram("datagram", [](Arguments arguments) {
   show_answer(fd);
 });
 
-// TCP Fast Open: a connection without connect(2).
+// TCP Fast Open: a connection that the first data makes, by the call that is named. With "connect",
+// connect(2) only notes where it is to go.
 const Attack kFastOpen("fast-open", [](Arguments arguments) {
-  const Address address = internet(text_at(arguments, 0), number_at(arguments, 1));
+  const std::string how = text_at(arguments, 0);
+  const Address address = internet(text_at(arguments, 1), number_at(arguments, 2));
   const int fd = ::socket(address.storage.ss_family, SOCK_STREAM, 0);
   if (fd < 0) stopped("socket");
-  if (::sendto(fd, "?", 1, MSG_FASTOPEN, address.get(), address.size) != 1) stopped("sendto");
+  iovec part{const_cast<char*>("?"), 1};
+  msghdr message{};
+  message.msg_name = const_cast<sockaddr*>(address.get());
+  message.msg_namelen = address.size;
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  mmsghdr several{message, 0};
+  long sent = -1;
+  if (how == "sendto") sent = ::sendto(fd, "?", 1, MSG_FASTOPEN, address.get(), address.size);
+  if (how == "sendmsg") sent = ::sendmsg(fd, &message, MSG_FASTOPEN);
+  if (how == "sendmmsg") sent = ::sendmmsg(fd, &several, 1, MSG_FASTOPEN);
+  if (how == "connect") {
+    const int on = 1;
+    // Without a cookie of an earlier connection as well.
+    if (::setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof on) != 0 ||
+        ::setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof on) != 0) {
+      stopped("setsockopt");
+    }
+    if (::connect(fd, address.get(), address.size) != 0) stopped("connect");
+    sent = ::send(fd, "?", 1, 0);
+  }
+  if (sent != 1) stopped(how.c_str());
   show_answer(fd);
 });
 

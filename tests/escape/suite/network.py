@@ -34,7 +34,9 @@ answered("tcp-loopback", "a server on the host's 127.0.0.1", "127.0.0.1", layers
 answered("tcp-other-loopback", "the same by another address of 127/8", "127.9.8.7", address=EVERY)
 answered("tcp-any-address", "the same by 0.0.0.0", "0.0.0.0")
 answered("tcp-mapped-address", "the same by ::ffff:127.0.0.1", "::ffff:127.0.0.1")
-answered("tcp-fast-open", "a connection without connect", "127.0.0.1", program_name="fast-open")
+for how in ("sendto", "sendmsg", "sendmmsg", "connect"):
+    technique(f"tcp-fast-open-{how}", 6, f"a connection that data makes, by {how}", prepare=listening(), observe=visited,
+              attack=program("fast-open", how, "127.0.0.1"))  # fmt: skip
 answered("udp-loopback", "a datagram to the host's 127.0.0.1", "127.0.0.1", program_name="datagram", kind=socket.SOCK_DGRAM)
 
 
