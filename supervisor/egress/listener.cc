@@ -160,7 +160,6 @@ asio::awaitable<void> Listener::accept(SharedSocket& socket, Entrance entrance) 
     if (closed_) co_return;
     UniqueFd client(::accept4(socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client) {
-      if (entrance == Entrance::kCaught) link_->accepted(client.get());
       auto attempt =
           std::make_shared<Attempt>(services_, shared_from_this(), entrance, std::move(client));
       asio::co_spawn(
@@ -192,8 +191,8 @@ std::string Listener::call_of_command(std::uint64_t command) const {
 }
 
 asio::awaitable<Handshake> Listener::announced(Stream& client) {
-  const auto caught = co_await link_->announcement(client.fd());
-  if (!caught && !is_connected(client.fd())) co_return Gone{};
+  const auto caught = co_await link_->announcement(mark_of(client.fd()));
+  if (!is_connected(client.fd())) co_return Gone{};
   if (!caught) co_return Refused{"a connection that nothing was told of", ""};
   Requested result;
   result.protocol = Protocol::kCaught;
@@ -333,9 +332,16 @@ asio::awaitable<Resolution> Listener::look_up(const std::string& name,
   co_return *lookup->result;
 }
 
+// No more than it leaves to others: one sandbox that takes what it can get has half of all, two
+// have three quarters.
+bool Listener::has_slot() const {
+  const EgressLimits& limits = services_.limits;
+  return attempts_.size() < limits.connections &&
+         attempts_.size() + services_.connections < limits.all_connections;
+}
+
 asio::awaitable<void> Listener::wait_for_slot() {
-  while (!closed_ && (attempts_.size() >= services_.limits.connections ||
-                      services_.connections >= services_.limits.all_connections)) {
+  while (!closed_ && !has_slot()) {
     asio::error_code ignored;
     co_await services_.slot_freed.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }

@@ -55,7 +55,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
 
   // Which program made a connection to the proxy, as `Link::program_of`.
   std::string program_of(Stream& client) {
-    return link_ ? link_->program_of(client.fd()) : std::string();
+    return link_ ? link_->program_of(mark_of(client.fd())) : std::string();
   }
   // What a caught connection is for.
   asio::awaitable<Handshake> announced(Stream& client);
@@ -70,6 +70,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   // Caught connections when they are announced: they are made by somebody who must not wait for
   // this process to wake.
   asio::awaitable<void> accept(SharedSocket& socket, Entrance entrance);
+  bool has_slot() const;
   asio::awaitable<void> wait_for_slot();
   asio::awaitable<NameAnswer> answer_name(dns::Question question, NameClient from);
   void describe_asker(const NameClient& from, Connection& event);

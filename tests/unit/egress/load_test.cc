@@ -155,7 +155,9 @@ TEST(EgressLoad, WhatAKilledEgressHadCountedIsKnownByNumber) {
 }
 
 // How many connections this process's descriptors allow, of those wanted: each has two ends here
-// and two in the egress.
+// and two in the egress, where a sandbox has no more than it leaves to others.
+constexpr int kInASandbox = 1000;
+
 int affordable(int wanted) {
   constexpr rlim_t kMore = 600;
   const rlimit enough{65536, 65536};
@@ -166,7 +168,8 @@ int affordable(int wanted) {
     if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) throw_errno("setrlimit");
   }
   ::getrlimit(RLIMIT_NOFILE, &limit);
-  const rlim_t most = limit.rlim_cur > kMore ? (limit.rlim_cur - kMore) / 2 : 0;
+  const rlim_t all = limit.rlim_cur > kMore ? (limit.rlim_cur - kMore) / 2 : 0;
+  const rlim_t most = all - std::min<rlim_t>(all / 2, kInASandbox);
   return static_cast<int>(std::min(most, static_cast<rlim_t>(wanted)));
 }
 
@@ -182,8 +185,6 @@ long resident_kilobytes(pid_t pid) {
 // Connections through several sandboxes' listeners to one server, both ends in this process.
 class Crowd {
  public:
-  static constexpr int kInASandbox = 1000;
-
   explicit Crowd(Supervised& supervised) : supervised_(supervised), server_(listen_on()) {}
 
   struct Pair {

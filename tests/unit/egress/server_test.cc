@@ -204,6 +204,23 @@ TEST(Server, AClientThatNeverSpeaksIsPutOut) {
   EXPECT_THAT(running.next_connection().reason, HasSubstr("handshake"));
 }
 
+TEST(Server, ASandboxThatTakesWhatItCanGetLeavesConnectionsToOthers) {
+  TestServer server(echo);
+  EgressLimits limits;
+  limits.handshake = std::chrono::minutes(5);
+  limits.all_connections = 16;
+  Running running(limits);
+  running.start();
+  const std::vector<HostRule> rules = {{"localhost", server.port(), true}};
+  std::vector<UniqueFd> held;
+  for (int sandbox = 0; sandbox < 3; ++sandbox) {
+    const std::uint16_t port = running.listen(rules);
+    const UniqueFd client = connected(port);
+    ASSERT_EQ(ask(client.get(), request("localhost", server.port())), 0) << sandbox;
+    for (std::size_t i = 0; i < limits.all_connections; ++i) held.push_back(connected(port));
+  }
+}
+
 TEST(Server, ANameServerThatKeepsQuietIsNoAnswer) {
   EgressLimits limits;
   limits.resolve = std::chrono::milliseconds(50);
