@@ -72,11 +72,19 @@ struct NameMeaning {
 // The name of a process (comm), which is its own choice, with its final zero.
 using ProgramField = std::array<char, 16>;
 
-// deputy → egress: who uses which of the sockets from `source`. Of a caught connection when it
-// stands, of the others before the program can speak.
+// deputy → egress: who uses which of the sockets. Of a caught connection when it stands, of the
+// others before the program can speak.
+//
+// Both ends of a connection to kProxyFd or kCaughtFd have the same mark (SO_MARK): the deputy sets
+// it before it connects, and the accepted socket takes it from the first packet, where the network
+// namespace says so (tcp_fwmark_accept in the kernel's ip-sysctl). No command can set one. A source
+// would not do: the next connection can have it, while the one before, which was reset, was never
+// there to be accepted.
 struct Announcement {
-  std::uint8_t to = kCaughtFd;            // a NetworkFd
-  std::array<std::uint8_t, 16> source{};  // IPv6; IPv4 as IPv4-mapped
+  std::uint8_t to = kCaughtFd;  // a NetworkFd
+  std::uint32_t number = 0;     // the mark; that of no other connection of the sandbox
+  // Of one who asks for names: IPv6; IPv4 as IPv4-mapped.
+  std::array<std::uint8_t, 16> source{};
   std::uint16_t source_port = 0;
   std::uint64_t command = 0;  // the supervisor's number, or 0 where it is not known
   // Of a caught one: what it is meant for, a name or an address in normal form.

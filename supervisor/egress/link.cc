@@ -1,9 +1,7 @@
 #include "supervisor/egress/link.h"
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 #include <cerrno>
@@ -11,7 +9,6 @@
 
 #include "common/errors.h"
 #include "common/text.h"
-#include "supervisor/egress/stream.h"
 
 namespace sharkcage::egress {
 namespace {
@@ -21,25 +18,16 @@ namespace {
 constexpr std::size_t kManyAnnounced = 4096;
 constexpr std::size_t kManyAskers = 1024;
 
+// A connection that stands for its client and is not there after this time never comes: the kernel
+// has given it up (tcp_synack_retries in tcp(7)).
+constexpr std::chrono::seconds kKernelsPatience{70};
+
 }  // namespace
 
-// Whether or not the other end is there still. The kernel takes no larger size than that of the
-// socket's family.
-std::optional<Link::Source> Link::source_of(int connection, NetworkFd to) {
-  sockaddr_storage peer{};
-  auto* raw = reinterpret_cast<sockaddr*>(&peer);
-  for (socklen_t size : {socklen_t{sizeof(sockaddr_in6)}, socklen_t{sizeof(sockaddr_in)}}) {
-    if (::getsockopt(connection, SOL_SOCKET, SO_PEERNAME, raw, &size) == 0) {
-      return source_at(raw, size, to);
-    }
-  }
-  return std::nullopt;
-}
-
-std::optional<Link::Source> Link::source_at(const sockaddr* raw, socklen_t size, NetworkFd to) {
-  const auto from = internet_address(raw, size);
-  if (!from) return std::nullopt;
-  return Source(to_v6_bytes(from->first), static_cast<std::uint16_t>(from->second), to);
+std::uint32_t mark_of(int connection) {
+  std::uint32_t mark = 0;
+  socklen_t size = sizeof mark;
+  return ::getsockopt(connection, SOL_SOCKET, SO_MARK, &mark, &size) == 0 ? mark : 0;
 }
 
 std::string program_in(const Announcement& announcement) {
@@ -58,14 +46,12 @@ Link::Link(Services& services, UniqueFd socket)
     throw UserError("egress: the descriptor is no link to a deputy");
   }
   socket_.assign(std::move(socket));
-  // Of an egress before this one: some may be of connections that it had accepted.
-  hear(Clock::now() + services.limits.handshake);
 }
 
 asio::awaitable<void> Link::run() {
   while (socket_.is_open()) {
     co_await socket_.wait_after(EAGAIN);
-    hear(Clock::time_point::max());
+    hear();
   }
 }
 
@@ -73,10 +59,10 @@ void Link::close() {
   closed_ = true;
   socket_.close();
   announced_one_.cancel();
-  for (const auto& [source, timer] : waiting_) timer->cancel();
+  for (const auto& [number, timer] : waiting_) timer->cancel();
 }
 
-void Link::hear(Clock::time_point until) {
+void Link::hear() {
   while (socket_.is_open()) {
     Announcement said;
     const ssize_t size = ::recv(socket_.fd(), &said, sizeof said, MSG_DONTWAIT);
@@ -86,52 +72,50 @@ void Link::hear(Clock::time_point until) {
       socket_.close();
       return;
     }
-    const Source source(said.source, said.source_port, said.to);
     if (said.to == kNamesFd || said.to == kNamesStreamFd) {
       if (askers_.size() >= kManyAskers) askers_.clear();
-      askers_[source] = said;
-      continue;
+      askers_[Source(said.source, said.source_port, said.to)] = said;
+    } else if (said.to == kProxyFd) {
+      proxied_.add(said);
+    } else {
+      caught_.add(said);
+      announced_one_.cancel();
+      const auto waiting = waiting_.find(said.number);
+      if (waiting != waiting_.end()) waiting->second->cancel();
     }
-    if (announced_.size() >= kManyAnnounced) announced_.clear();
-    Announced& announced = announced_[source];
-    announced = {said, until, announced.times + 1, announced.accepted};
-    if (said.to == kCaughtFd) announced_one_.cancel();
-    const auto waiting = waiting_.find(source);
-    if (waiting != waiting_.end()) waiting->second->cancel();
   }
 }
 
-std::optional<Announcement> Link::take(const Source& source) {
-  const auto found = announced_.find(source);
-  if (found == announced_.end()) return std::nullopt;
-  const Announced announced = found->second;
-  announced_.erase(found);
-  if (announced.until < Clock::now()) return std::nullopt;
-  return announced.announcement;
+void Link::Announcements::add(const Announcement& announcement) {
+  if (order_.size() >= kManyAnnounced) {
+    known_.erase(order_.front().first);
+    order_.pop_front();
+  }
+  known_[announcement.number] = announcement;
+  order_.emplace_back(announcement.number, Clock::now());
 }
 
-void Link::drop(const Source& source) {
-  const auto found = announced_.find(source);
-  if (found == announced_.end()) return;
-  Announced& announced = found->second;
-  if (announced.accepted > 0) --announced.accepted;
-  if (--announced.times == 0) announced_.erase(found);
+std::optional<Announcement> Link::Announcements::take(std::uint32_t number) {
+  const auto found = known_.find(number);
+  if (found == known_.end()) return std::nullopt;
+  const Announcement announcement = found->second;
+  known_.erase(found);
+  return announcement;
 }
 
-void Link::accepted(int connection) {
-  hear(Clock::time_point::max());
-  const auto source = source_of(connection, kCaughtFd);
-  const auto found = source ? announced_.find(*source) : announced_.end();
-  if (found != announced_.end()) ++found->second.accepted;
+bool Link::Announcements::any_recent() {
+  const auto old = Clock::now() - kKernelsPatience;
+  while (!order_.empty() &&
+         (order_.front().second < old || !known_.contains(order_.front().first))) {
+    known_.erase(order_.front().first);
+    order_.pop_front();
+  }
+  return !order_.empty();
 }
 
 bool Link::awaits_connection() {
-  const auto now = Clock::now();
-  return std::any_of(announced_.begin(), announced_.end(), [&](const auto& entry) {
-    const Announced& announced = entry.second;
-    return announced.announcement.to == kCaughtFd && announced.accepted < announced.times &&
-           announced.until >= now;
-  });
+  hear();
+  return caught_.any_recent();
 }
 
 asio::awaitable<void> Link::next() {
@@ -141,38 +125,31 @@ asio::awaitable<void> Link::next() {
   }
 }
 
-asio::awaitable<std::optional<Announcement>> Link::announcement(int connection) {
-  const auto from = source_of(connection, kCaughtFd);
-  if (!from) co_return std::nullopt;
-  const Source source = *from;
-  hear(Clock::time_point::max());
-  if (!is_connected(connection)) {
-    drop(source);
-    co_return std::nullopt;
-  }
-  std::optional<Announcement> found = take(source);
-  if (found || closed_ || waiting_.contains(source)) co_return found;
+asio::awaitable<std::optional<Announcement>> Link::announcement(std::uint32_t number) {
+  hear();
+  std::optional<Announcement> found = caught_.take(number);
+  if (found || closed_ || number == 0 || waiting_.contains(number)) co_return found;
   asio::steady_timer timer(services_.loop, services_.limits.handshake);
-  waiting_[source] = &timer;
+  waiting_[number] = &timer;
   asio::error_code ignored;
   co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-  waiting_.erase(source);
-  co_return take(source);
+  waiting_.erase(number);
+  co_return caught_.take(number);
 }
 
-std::string Link::program_of(int connection) {
-  const auto source = source_of(connection, kProxyFd);
-  if (!source) return {};
-  hear(Clock::time_point::max());
-  const auto told = take(*source);
+std::string Link::program_of(std::uint32_t number) {
+  hear();
+  const auto told = proxied_.take(number);
   return told ? program_in(*told) : std::string();
 }
 
 std::optional<Announcement> Link::asker(const sockaddr* from, socklen_t size, NetworkFd to) {
-  const auto source = source_at(from, size, to);
+  hear();
+  const auto source = internet_address(from, size);
   if (!source) return std::nullopt;
-  hear(Clock::time_point::max());
-  const auto found = askers_.find(*source);
+  const auto found =
+      askers_.find(Source(to_v6_bytes(source->first), static_cast<std::uint16_t>(source->second),
+                          static_cast<std::uint8_t>(to)));
   if (found == askers_.end()) return std::nullopt;
   return found->second;
 }

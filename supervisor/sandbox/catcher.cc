@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -20,6 +21,10 @@ namespace {
 
 // The egress knows no more at once (name_table.h there).
 constexpr std::size_t kMaxNames = 4096;
+// How long the egress may take no more connections until commands are told: one that is started
+// anew is there within a second, and a program whose socket does not block has others to attend to.
+constexpr std::chrono::seconds kPatience{10};
+constexpr std::chrono::seconds kShortPatience{1};
 
 int domain_of(int socket) {
   int domain = -1;
@@ -56,6 +61,22 @@ Peer peer_of(int socket) {
   if (::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return Peer::kNone;
   const auto other = internet_address(reinterpret_cast<const sockaddr*>(&peer), size);
   return other && other->second == kCaughtPort ? Peer::kListener : Peer::kOther;
+}
+
+// False for a socket that has no port yet, and so stands for nobody.
+bool set_source(Announcement& announcement, int socket) {
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &size) != 0) return false;
+  auto source = internet_address(reinterpret_cast<const sockaddr*>(&own), size);
+  if (!source || source->second == 0) return false;
+  // A datagram's, which is sent without a connection.
+  if (kind_of(source->first) == AddressKind::kUnspecified) {
+    source->first = *Address::parse("127.0.0.1");
+  }
+  announcement.source = to_v6_bytes(source->first);
+  announcement.source_port = static_cast<std::uint16_t>(source->second);
+  return true;
 }
 
 void disconnect(int socket) {
@@ -124,24 +145,28 @@ bool Catcher::is_approved(const Destination& destination) const {
   return !destination.literal || rules_.judge(match, *destination.literal, false).allowed;
 }
 
-Answer Catcher::connect(const Task& task, UniqueFd held, const Address& address,
-                        const Meaning& meaning) {
-  if (!can_announce()) return Answer::refused(ENETDOWN);
+Answer Catcher::connect(const Notification& call, const Task& task, UniqueFd held,
+                        const Address& address, const Meaning& meaning) {
+  if (!link_) return Answer::refused(ENETDOWN);
   const int socket = held.get();
   sockaddr_storage storage{};
   const socklen_t size = inner_address(address, domain_of(socket), storage);
   const auto* to = reinterpret_cast<const sockaddr*>(&storage);
   const NonBlocking calm(socket);
+  if (!can_announce()) return wait(calm.blocks());
+  if (!mark(call, socket)) return Answer::refused(ENETDOWN);
   const Patience patience;
   int error = ::connect(socket, to, size) == 0 ? 0 : errno;
   // On the loopback interface the other end has answered by now; only a second call tells.
   const bool begun = error == EINPROGRESS;
   if (begun) error = ::connect(socket, to, size) == 0 ? 0 : errno;
-  if (begun && (error == EALREADY || error == EINTR)) {
-    // Its queue is full: the egress is busy, or gone for longer than it takes to start one.
+  // The queue is full: the egress is busy, or gone for longer than it takes to start one. Nothing
+  // may come of it later, when nobody would say what it is for.
+  if (error == EINTR || (begun && error == EALREADY)) {
     disconnect(socket);
-    error = ETIMEDOUT;
+    return error == EINTR ? Answer::refused(EINTR) : wait(calm.blocks());
   }
+  busy_since_.reset();
   if (error != 0) return Answer::refused(error);
   const Peer peer = peer_of(socket);
   // One that was begun before, inside: connect(2) tells of that, wherever it is asked to go now.
@@ -151,15 +176,18 @@ Answer Catcher::connect(const Task& task, UniqueFd held, const Address& address,
     disconnect(socket);
     return Answer::refused(EOPNOTSUPP);
   }
-  auto connection = describe(task, socket, kCaughtFd);
-  if (!connection) {
-    disconnect(socket);
-    return Answer::refused(ENETDOWN);
-  }
-  connection->host = to_host_field(meaning.host);
-  connection->port = static_cast<std::uint16_t>(meaning.port);
-  made_ = {*connection, std::move(held)};
+  Announcement connection = describe(call, task, kCaughtFd);
+  connection.host = to_host_field(meaning.host);
+  connection.port = static_cast<std::uint16_t>(meaning.port);
+  made_ = {connection, std::move(held)};
   return calm.blocks() ? Answer::of(0) : Answer::refused(EINPROGRESS);
+}
+
+Answer Catcher::wait(bool blocks) {
+  const auto now = Clock::now();
+  if (!busy_since_) busy_since_ = now;
+  const bool late = now - *busy_since_ >= (blocks ? kPatience : kShortPatience);
+  return late ? Answer::refused(ETIMEDOUT) : Answer::later();
 }
 
 void Catcher::give_up() {
@@ -185,29 +213,25 @@ bool Catcher::tell_egress(const Announcement& announcement) const {
          sizeof announcement;
 }
 
-void Catcher::tell_user(const Task& task, int socket, bool stream, unsigned port) {
+bool Catcher::mark(const Notification& call, int socket) {
+  const std::uint32_t mark = call.mark();
+  return ::setsockopt(socket, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0;
+}
+
+void Catcher::tell_user(const Notification& call, const Task& task, int socket, bool stream,
+                        unsigned port) {
   const bool proxy = network_ && stream && port == kProxyPort;
   if ((!proxy && port != kNamesPort) || !can_announce()) return;
   if (stream && peer_of(socket) == Peer::kNone) return;
   const NetworkFd to = proxy ? kProxyFd : stream ? kNamesStreamFd : kNamesFd;
-  if (const auto announcement = describe(task, socket, to)) tell_egress(*announcement);
+  Announcement announcement = describe(call, task, to);
+  if (proxy || set_source(announcement, socket)) tell_egress(announcement);
 }
 
-// Nothing for a socket that has no port yet, and so stands for nobody.
-std::optional<Announcement> Catcher::describe(const Task& task, int socket, NetworkFd to) {
-  sockaddr_storage own{};
-  socklen_t size = sizeof own;
-  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &size) != 0) return std::nullopt;
-  auto source = internet_address(reinterpret_cast<const sockaddr*>(&own), size);
-  if (!source || source->second == 0) return std::nullopt;
-  // A datagram's, which is sent without a connection.
-  if (kind_of(source->first) == AddressKind::kUnspecified) {
-    source->first = *sharkcage::Address::parse("127.0.0.1");
-  }
+Announcement Catcher::describe(const Notification& call, const Task& task, NetworkFd to) {
   Announcement announcement;
   announcement.to = static_cast<std::uint8_t>(to);
-  announcement.source = to_v6_bytes(source->first);
-  announcement.source_port = static_cast<std::uint16_t>(source->second);
+  announcement.number = call.mark();
   announcement.command = task.command_number(keeper_);
   const std::string program = task.program();
   program.copy(announcement.program.data(), announcement.program.size() - 1);

@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -15,6 +16,7 @@
 #include "capabilities/destinations.h"
 #include "common/fd.h"
 #include "supervisor/sandbox/answer.h"
+#include "supervisor/sandbox/notify.h"
 #include "supervisor/sandbox/task.h"
 
 namespace sharkcage::sandbox {
@@ -48,9 +50,10 @@ class Catcher {
   Meaning meaning(const Address& address, unsigned port);
 
   // Connects a TCP socket of a command to the egress's listener inside, for `meaning`. A command
-  // that waits goes on when the connection stands; to another it is under way. `address`: as the
-  // command gave it.
-  Answer connect(const Task& task, UniqueFd socket, const Address& address, const Meaning& meaning);
+  // that waits goes on when the connection stands; to another it is under way. While the egress is
+  // too busy for one more, either waits. `address`: as the command gave it.
+  Answer connect(const Notification& call, const Task& task, UniqueFd socket,
+                 const Address& address, const Meaning& meaning);
 
   // Takes back what `connect` did.
   void give_up();
@@ -58,9 +61,12 @@ class Catcher {
   // wake.
   void announce();
 
+  // The connection that `call` makes next with this socket has its mark. False with errno.
+  static bool mark(const Notification& call, int socket);
   // Says who uses a socket of a command to speak to one of the egress's, before it does: a record
   // tells it. `port`: where on the loopback interface it goes.
-  void tell_user(const Task& task, int socket, bool stream, unsigned port);
+  void tell_user(const Notification& call, const Task& task, int socket, bool stream,
+                 unsigned port);
 
  private:
   // Not yet announced. We hold its socket meanwhile, so that the command cannot reset it before.
@@ -69,8 +75,12 @@ class Catcher {
     UniqueFd socket;
   };
 
+  using Clock = std::chrono::steady_clock;
+
+  // What a command gets as long as the egress takes no more connections.
+  Answer wait(bool blocks);
   bool is_approved(const Destination& destination) const;
-  std::optional<Announcement> describe(const Task& task, int socket, NetworkFd to);
+  Announcement describe(const Notification& call, const Task& task, NetworkFd to);
   bool can_announce() const;
   bool tell_egress(const Announcement& announcement) const;
 
@@ -81,6 +91,7 @@ class Catcher {
   std::deque<std::uint32_t> oldest_;  // of `names_`
   SeenKeeper keeper_;
   std::optional<Made> made_;
+  std::optional<Clock::time_point> busy_since_;
 };
 
 }  // namespace sharkcage::sandbox

@@ -43,6 +43,7 @@ constexpr std::array kCalls = {
     SYS_bind,
     SYS_connect,
     SYS_getsockopt,
+    SYS_setsockopt,
     SYS_getsockname,
     SYS_getpeername,
     SYS_setitimer,

@@ -33,6 +33,8 @@ const char* attempt_of(InitReport::What what) {
       return "name the sandbox's host";
     case InitReport::kLoopback:
       return "bring up the network interface";
+    case InitReport::kMarks:
+      return "change";
     case InitReport::kListener:
       return "listen for the proxy on";
     case InitReport::kRoot:

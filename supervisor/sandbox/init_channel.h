@@ -50,6 +50,7 @@ struct InitReport {
     kIdentity,
     kHostname,
     kLoopback,
+    kMarks,
     kListener,
     kRoot,
     kFacade,

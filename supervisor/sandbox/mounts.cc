@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "supervisor/sandbox/counts.h"
+#include "supervisor/sandbox/network.h"
 #include "supervisor/sandbox/syscalls.h"
 #include "supervisor/sandbox/weakened.h"
 
@@ -178,7 +179,12 @@ Failure mount_fresh(int root, const Step& step, const char* type, InitReport::Wh
     attributes.attr_set &= ~std::uint64_t{MOUNT_ATTR_RDONLY};
   }
   ScopedFd tree{::fsmount(context.fd, FSMOUNT_CLOEXEC, 0)};
-  if (tree.fd >= 0 && step.kind == Step::Kind::kProc) bound_counts(tree.fd);
+  if (tree.fd >= 0 && step.kind == Step::Kind::kProc) {
+    bound_counts(tree.fd);
+    if (keep_marks(tree.fd) != 0) {
+      return fail(InitReport::kMarks, "/proc/sys/net/ipv4/tcp_fwmark_accept");
+    }
+  }
   if (tree.fd < 0 ||
       ::mount_setattr(tree.fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0 ||
       attach(tree.fd, root, step.target.c_str()) != 0) {

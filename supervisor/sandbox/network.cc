@@ -2,6 +2,7 @@
 #include "supervisor/sandbox/network.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
@@ -68,6 +69,17 @@ int bring_up_loopback() {
   const int result = ::ioctl(control, SIOCSIFFLAGS, &request);
   const int error = errno;
   ::close(control);
+  errno = error;
+  return result;
+}
+
+int keep_marks(int proc) {
+  if (weakened::leaves_out(weakened::Layer::kNetwork)) return 0;
+  const int setting = ::openat(proc, "sys/net/ipv4/tcp_fwmark_accept", O_WRONLY | O_CLOEXEC);
+  if (setting < 0) return -1;
+  const int result = ::write(setting, "1", 1) == 1 ? 0 : -1;
+  const int error = errno;
+  ::close(setting);
   errno = error;
   return result;
 }

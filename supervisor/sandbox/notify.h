@@ -20,6 +20,8 @@ struct Notification {
   int call = 0;
   std::array<std::uint64_t, 6> args{};
 
+  // That of no other call that waits.
+  std::uint32_t mark() const { return static_cast<std::uint32_t>(id); }
   // The kernel takes the lower half of an `int` argument.
   int number(std::size_t argument) const { return static_cast<int>(args[argument]); }
 };

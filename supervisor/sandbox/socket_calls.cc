@@ -132,14 +132,15 @@ Answer SocketCalls::connect_internet(const Notification& call, const Task& task,
     if (auto answer = stop_program(call, task, meaning)) return std::move(*answer);
   }
   if (meaning.kind == Kind::kInside) {
+    if (stream && meaning.port == kProxyPort) Catcher::mark(call, socket);
     Answer answer = connect_address(socket, address);
-    catcher_.tell_user(task, socket, stream, meaning.port);
+    catcher_.tell_user(call, task, socket, stream, meaning.port);
     return answer;
   }
   if (meaning.kind == Kind::kNobody) return Answer::refused(ECONNREFUSED);
   if (stream) {
     if (meaning.kind == Kind::kApproved) {
-      Answer answer = catcher_.connect(task, std::move(held), given.first, meaning);
+      Answer answer = catcher_.connect(call, task, std::move(held), given.first, meaning);
       // Then it may have been somebody else who was looked at.
       if (!listener_.valid(call)) catcher_.give_up();
       return answer;
@@ -312,7 +313,7 @@ void SocketCalls::look_at_datagram(const Notification& call, const Task& task,
   if (meaning.kind != Meaning::Kind::kInside || meaning.port != kNamesPort) return;
   const UniqueFd socket = task.descriptor(call.number(0));
   if (socket && option(socket.get(), SO_TYPE) == SOCK_DGRAM) {
-    catcher_.tell_user(task, socket.get(), false, meaning.port);
+    catcher_.tell_user(call, task, socket.get(), false, meaning.port);
   }
 }
 

@@ -381,6 +381,53 @@ print('all')
   EXPECT_EQ(output.out, "all\n") << output.err;
 }
 
+// Whether or not the one before came so far as to be accepted, and was announced by then.
+TEST_F(Caught, AConnectionIsNeverTakenForTheOneBeforeFromItsPort) {
+  const Output output = python(R"(
+import struct, threading
+wrong = []
+host = socket.getaddrinfo('api.localhost', 1, socket.AF_INET)[0][4][0]
+def connect(own, port):
+    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    s.bind(('127.0.0.1', own)); s.connect((host, port))
+    return s
+def talk(s):
+    s.sendall(b'GET / HTTP/1.0\r\n\r\n')
+    return s.recv(4)
+def again_and_again(own):
+    try:
+        for i in range(700):
+            ports, heard = (PORTS, b'SSH-') if i % 2 else (PORTS[::-1], b'HTTP')
+            connect(own, ports[0]).close()
+            s = connect(own, ports[1]); got = talk(s); s.close()
+            if got != heard: wrong.append(got)
+    except OSError as e: wrong.append(e)
+PORTS = [int(port) for port in sys.argv[1:]]
+threads = [threading.Thread(target=again_and_again, args=(20000 + i,)) for i in range(8)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(wrong[:5] or 'all')
+)",
+                               {http_, ssh_});
+  EXPECT_EQ(output.out, "all\n") << output.err;
+}
+
+TEST_F(Caught, ManyAtOnceAllCome) {
+  const Output output = python(R"(
+import errno
+at = socket.getaddrinfo('api.localhost', sys.argv[1], socket.AF_INET)[0][4]
+sockets = []
+for i in range(400):
+    s = socket.socket(); s.setblocking(False); sockets.append(s)
+    assert s.connect_ex(at) == errno.EINPROGRESS, i
+for s in sockets: s.setblocking(True); assert s.recv(4) == b'SSH-'
+print('all')
+)",
+                               {ssh_});
+  EXPECT_EQ(output.out, "all\n") << output.err;
+}
+
 TEST_F(Caught, ANameThatIsAskedAgainAndAgainIsRecordedOnce) {
   const Output output = python(R"(
 for _ in range(50): socket.getaddrinfo('api.localhost', sys.argv[1])
