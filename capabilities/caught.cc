@@ -63,14 +63,6 @@ std::optional<std::pair<Address, unsigned>> internet_address(const sockaddr* raw
   return std::nullopt;
 }
 
-std::array<std::uint8_t, 16> to_v6_bytes(const Address& address) {
-  std::array<std::uint8_t, 16> bytes{};
-  const auto own = address.bytes();
-  if (!address.is_v6()) bytes[10] = bytes[11] = 0xff;
-  std::copy(own.begin(), own.end(), bytes.end() - static_cast<std::ptrdiff_t>(own.size()));
-  return bytes;
-}
-
 HostField to_host_field(std::string_view host) {
   HostField field{};
   if (host.size() >= field.size()) throw std::length_error("a host of more than 255 characters");

@@ -54,9 +54,6 @@ std::optional<std::uint32_t> number_of(const Address& address);
 // another family.
 std::optional<std::pair<Address, unsigned>> internet_address(const sockaddr* raw, socklen_t size);
 
-// IPv4 as IPv4-mapped.
-std::array<std::uint8_t, 16> to_v6_bytes(const Address& address);
-
 // A host with its final zero: 253 characters (RFC 1035) at most.
 using HostField = std::array<char, 256>;
 // Throws std::length_error for what is too long.
@@ -75,18 +72,15 @@ using ProgramField = std::array<char, 16>;
 // deputy → egress: who uses which of the sockets. Of a caught connection when it stands, of the
 // others before the program can speak.
 //
-// Both ends of a connection to kProxyFd or kCaughtFd have the same mark (SO_MARK): the deputy sets
-// it before it connects, and the accepted socket takes it from the first packet, where the network
-// namespace says so (tcp_fwmark_accept in the kernel's ip-sysctl). No command can set one. A source
-// would not do: the next connection can have it, while the one before, which was reset, was never
-// there to be accepted.
+// What a command's socket sends has a mark (SO_MARK), which the deputy sets before it connects or
+// lets a datagram go: an accepted socket takes it from the first packet, where the network
+// namespace says so (tcp_fwmark_accept in the kernel's ip-sysctl), with a datagram it is told
+// (SO_RCVMARK). No command can set one. A source would not do: another socket can have it next,
+// while the connection before, which was reset, was never there to be accepted.
 struct Announcement {
   std::uint8_t to = kCaughtFd;  // a NetworkFd
-  std::uint32_t number = 0;     // the mark; that of no other connection of the sandbox
-  // Of one who asks for names: IPv6; IPv4 as IPv4-mapped.
-  std::array<std::uint8_t, 16> source{};
-  std::uint16_t source_port = 0;
-  std::uint64_t command = 0;  // the supervisor's number, or 0 where it is not known
+  std::uint32_t number = 0;     // the mark, which no other announcement of the sandbox has
+  std::uint64_t command = 0;    // the supervisor's number, or 0 where it is not known
   // Of a caught one: what it is meant for, a name or an address in normal form.
   HostField host{};
   std::uint16_t port = 0;

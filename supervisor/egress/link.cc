@@ -16,7 +16,6 @@ namespace {
 // No more connections than fit into a backlog wait to be accepted. Who announces more is no deputy
 // of ours.
 constexpr std::size_t kManyAnnounced = 4096;
-constexpr std::size_t kManyAskers = 1024;
 
 // A connection that stands for its client and is not there after this time never comes: the kernel
 // has given it up (tcp_synack_retries in tcp(7)).
@@ -73,8 +72,7 @@ void Link::hear() {
       return;
     }
     if (said.to == kNamesFd || said.to == kNamesStreamFd) {
-      if (askers_.size() >= kManyAskers) askers_.clear();
-      askers_[Source(said.source, said.source_port, said.to)] = said;
+      askers_.add(said);
     } else if (said.to == kProxyFd) {
       proxied_.add(said);
     } else {
@@ -95,12 +93,16 @@ void Link::Announcements::add(const Announcement& announcement) {
   order_.emplace_back(announcement.number, Clock::now());
 }
 
-std::optional<Announcement> Link::Announcements::take(std::uint32_t number) {
+std::optional<Announcement> Link::Announcements::find(std::uint32_t number) const {
   const auto found = known_.find(number);
   if (found == known_.end()) return std::nullopt;
-  const Announcement announcement = found->second;
-  known_.erase(found);
-  return announcement;
+  return found->second;
+}
+
+std::optional<Announcement> Link::Announcements::take(std::uint32_t number) {
+  auto found = find(number);
+  known_.erase(number);
+  return found;
 }
 
 bool Link::Announcements::any_recent() {
@@ -143,15 +145,9 @@ std::string Link::program_of(std::uint32_t number) {
   return told ? program_in(*told) : std::string();
 }
 
-std::optional<Announcement> Link::asker(const sockaddr* from, socklen_t size, NetworkFd to) {
+std::optional<Announcement> Link::asker(std::uint32_t number) {
   hear();
-  const auto source = internet_address(from, size);
-  if (!source) return std::nullopt;
-  const auto found =
-      askers_.find(Source(to_v6_bytes(source->first), static_cast<std::uint16_t>(source->second),
-                          static_cast<std::uint8_t>(to)));
-  if (found == askers_.end()) return std::nullopt;
-  return found->second;
+  return askers_.find(number);
 }
 
 bool Link::tell(const NameMeaning& meaning) {

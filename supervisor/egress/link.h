@@ -49,22 +49,21 @@ class Link {
   // be asked once, when its client has spoken.
   std::string program_of(std::uint32_t number);
 
-  // Who uses a socket that asks for names, from this address to kNamesFd or kNamesStreamFd; nothing
-  // if it was not said.
-  std::optional<Announcement> asker(const sockaddr* from, socklen_t size, NetworkFd to);
+  // Who asks for a name, by the mark of the connection or the datagram; nothing if it was not said.
+  // One can ask many times.
+  std::optional<Announcement> asker(std::uint32_t number);
 
   // False when the deputy does not listen.
   bool tell(const NameMeaning& meaning);
 
  private:
-  // Address, port, and to which NetworkFd.
-  using Source = std::tuple<std::array<std::uint8_t, 16>, std::uint16_t, std::uint8_t>;
   using Clock = std::chrono::steady_clock;
 
   // Of connections, by number. The oldest are forgotten.
   class Announcements {
    public:
     void add(const Announcement& announcement);
+    std::optional<Announcement> find(std::uint32_t number) const;
     std::optional<Announcement> take(std::uint32_t number);
     // One that was not taken and may still come.
     bool any_recent();
@@ -80,8 +79,7 @@ class Link {
   SharedSocket socket_;
   Announcements caught_;
   Announcements proxied_;
-  // Of sockets that ask for names: one can ask many times.
-  std::map<Source, Announcement> askers_;
+  Announcements askers_;
   std::map<std::uint32_t, asio::steady_timer*> waiting_;
   asio::steady_timer announced_one_;  // cancelled, which wakes who waits for it
   bool closed_ = false;

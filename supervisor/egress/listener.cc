@@ -208,8 +208,7 @@ asio::awaitable<Handshake> Listener::announced(Stream& client) {
 }
 
 void Listener::describe_asker(const NameClient& from, Connection& event) {
-  const auto* address = reinterpret_cast<const sockaddr*>(&from.address);
-  const auto asker = link_->asker(address, from.size, from.stream ? kNamesStreamFd : kNamesFd);
+  const auto asker = link_->asker(from.number);
   if (asker) {
     event.program = program_in(*asker);
     event.call = call_of_command(asker->command);

@@ -13,9 +13,12 @@
 #include <asio/use_awaitable.hpp>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
+#include <span>
 #include <utility>
 
 #include "common/errors.h"
+#include "supervisor/egress/link.h"
 
 namespace sharkcage::egress {
 namespace {
@@ -35,6 +38,27 @@ bool is_bound(int fd) {
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) return false;
   if (name.ss_family == AF_INET) return reinterpret_cast<sockaddr_in&>(name).sin_port != 0;
   return name.ss_family == AF_INET6 && reinterpret_cast<sockaddr_in6&>(name).sin6_port != 0;
+}
+
+// One datagram and whose it is; -1 with errno.
+ssize_t receive(int socket, std::span<std::uint8_t> packet, NameClient& from) {
+  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof from.number)> control;
+  iovec part{packet.data(), packet.size()};
+  msghdr message{};
+  message.msg_name = &from.address;
+  message.msg_namelen = sizeof from.address;
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t got = ::recvmsg(socket, &message, MSG_DONTWAIT);
+  if (got < 0) return got;
+  from.size = message.msg_namelen;
+  const cmsghdr* told = CMSG_FIRSTHDR(&message);
+  if (told != nullptr && told->cmsg_level == SOL_SOCKET && told->cmsg_type == SO_MARK) {
+    std::memcpy(&from.number, CMSG_DATA(told), sizeof from.number);
+  }
+  return got;
 }
 
 dns::Bytes bytes_of(const std::string& packet) {
@@ -135,8 +159,7 @@ asio::awaitable<void> NameServer::serve_datagrams() {
     if (closed_) co_return;
     // From here to the count of the question nothing else may run.
     NameClient from;
-    const ssize_t got = ::recvfrom(udp_.fd(), packet.data(), packet.size(), MSG_DONTWAIT,
-                                   reinterpret_cast<sockaddr*>(&from.address), &from.size);
+    const ssize_t got = receive(udp_.fd(), packet, from);
     if (got < 0) {
       const bool works = co_await udp_.wait_after(errno);
       if (!works) co_return;
@@ -184,7 +207,6 @@ asio::awaitable<void> NameServer::accept() {
     co_await wait_for_slot();
     if (closed_) co_return;
     NameClient from;
-    from.stream = true;
     UniqueFd socket(::accept4(tcp_.fd(), reinterpret_cast<sockaddr*>(&from.address), &from.size,
                               SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!socket) {
@@ -192,6 +214,7 @@ asio::awaitable<void> NameServer::accept() {
       if (!works) co_return;
       continue;
     }
+    from.number = mark_of(socket.get());
     const int on = 1;
     ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     auto client = std::make_unique<Stream>(services_.loop, std::move(socket));

@@ -32,7 +32,7 @@ struct NameAnswer {
 struct NameClient {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  bool stream = false;
+  std::uint32_t number = 0;  // Link::asker
 };
 
 // Called for each question that is one (`problem` is `kNoError`), at once. Must come to an end by

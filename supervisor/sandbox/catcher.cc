@@ -63,22 +63,6 @@ Peer peer_of(int socket) {
   return other && other->second == kCaughtPort ? Peer::kListener : Peer::kOther;
 }
 
-// False for a socket that has no port yet, and so stands for nobody.
-bool set_source(Announcement& announcement, int socket) {
-  sockaddr_storage own{};
-  socklen_t size = sizeof own;
-  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &size) != 0) return false;
-  auto source = internet_address(reinterpret_cast<const sockaddr*>(&own), size);
-  if (!source || source->second == 0) return false;
-  // A datagram's, which is sent without a connection.
-  if (kind_of(source->first) == AddressKind::kUnspecified) {
-    source->first = *Address::parse("127.0.0.1");
-  }
-  announcement.source = to_v6_bytes(source->first);
-  announcement.source_port = static_cast<std::uint16_t>(source->second);
-  return true;
-}
-
 void disconnect(int socket) {
   const sockaddr none{AF_UNSPEC, {}};
   ::connect(socket, &none, sizeof none);
@@ -224,8 +208,7 @@ void Catcher::tell_user(const Notification& call, const Task& task, int socket, 
   if ((!proxy && port != kNamesPort) || !can_announce()) return;
   if (stream && peer_of(socket) == Peer::kNone) return;
   const NetworkFd to = proxy ? kProxyFd : stream ? kNamesStreamFd : kNamesFd;
-  Announcement announcement = describe(call, task, to);
-  if (proxy || set_source(announcement, socket)) tell_egress(announcement);
+  tell_egress(describe(call, task, to));
 }
 
 Announcement Catcher::describe(const Notification& call, const Task& task, NetworkFd to) {

@@ -61,10 +61,10 @@ class Catcher {
   // wake.
   void announce();
 
-  // The connection that `call` makes next with this socket has its mark. False with errno.
+  // What `call` does next with this socket has its mark. False with errno.
   static bool mark(const Notification& call, int socket);
-  // Says who uses a socket of a command to speak to one of the egress's, before it does: a record
-  // tells it. `port`: where on the loopback interface it goes.
+  // Says who uses a marked socket of a command to speak to one of the egress's, before it does: a
+  // record tells it. `port`: where on the loopback interface it goes.
   void tell_user(const Notification& call, const Task& task, int socket, bool stream,
                  unsigned port);
 

@@ -18,6 +18,8 @@ namespace sharkcage::sandbox {
 namespace {
 
 constexpr int kBacklog = 512;
+// asm-generic/socket.h, since Linux 5.19. Before, records of names tell no program.
+constexpr int kReceiveMark = 75;
 
 // In the host's namespace, where the tests leave ours out, these may be taken.
 std::uint16_t free_port(std::uint16_t port) {
@@ -92,8 +94,12 @@ int open_network_socket(NetworkFd which) {
       const int both = on_any_v6(free_port(kCaughtPort));
       return both >= 0 ? both : on_loopback(SOCK_STREAM, free_port(kCaughtPort));
     }
-    case kNamesFd:
-      return on_loopback(SOCK_DGRAM, free_port(kNamesPort));
+    case kNamesFd: {
+      const int socket = on_loopback(SOCK_DGRAM, free_port(kNamesPort));
+      const int on = 1;
+      if (socket >= 0) ::setsockopt(socket, SOL_SOCKET, kReceiveMark, &on, sizeof on);
+      return socket;
+    }
     case kNamesStreamFd:
       return on_loopback(SOCK_STREAM, free_port(kNamesPort));
     case kLinkFd:

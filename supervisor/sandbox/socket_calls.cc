@@ -132,7 +132,7 @@ Answer SocketCalls::connect_internet(const Notification& call, const Task& task,
     if (auto answer = stop_program(call, task, meaning)) return std::move(*answer);
   }
   if (meaning.kind == Kind::kInside) {
-    if (stream && meaning.port == kProxyPort) Catcher::mark(call, socket);
+    if (meaning.port == kProxyPort || meaning.port == kNamesPort) Catcher::mark(call, socket);
     Answer answer = connect_address(socket, address);
     catcher_.tell_user(call, task, socket, stream, meaning.port);
     return answer;
@@ -303,7 +303,7 @@ bool SocketCalls::is_reachable(int file, const std::string& real) const {
          });
 }
 
-// A resolver that does not connect its socket (musl's) has bound it.
+// Of a resolver that does not connect its socket (musl's).
 void SocketCalls::look_at_datagram(const Notification& call, const Task& task,
                                    const Address& address) {
   const auto given = internet_address(address.raw(), address.size);
@@ -313,6 +313,7 @@ void SocketCalls::look_at_datagram(const Notification& call, const Task& task,
   if (meaning.kind != Meaning::Kind::kInside || meaning.port != kNamesPort) return;
   const UniqueFd socket = task.descriptor(call.number(0));
   if (socket && option(socket.get(), SO_TYPE) == SOCK_DGRAM) {
+    Catcher::mark(call, socket.get());
     catcher_.tell_user(call, task, socket.get(), false, meaning.port);
   }
 }

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <map>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -521,6 +522,28 @@ print(len(s.recv(512)) > 0)
       EXPECT_EQ(asked[0].at("call"), outcomes.back().at("call")) << name;
     }
   }
+}
+
+// sendmsg(2) is nobody's to see: such a question has no program, and not that of another one.
+TEST_F(Caught, WhoAsksFromAPortThatOneAskedFromBeforeIsNotTakenForIt) {
+  const Output output = python(R"(
+import ctypes
+def ask(name, port, send):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', port))
+    send(s, b'\0\1\1\0\0\1\0\0\0\0\0\0' + bytes([len(name)]) + name + b'\7example\0\0\1\0\1', ('127.0.0.1', 53))
+    s.recv(512); return s.getsockname()[1]
+port = ask(b'first', 0, lambda s, question, to: s.sendto(question, to))
+ctypes.CDLL(None).prctl(15, b'other', 0, 0, 0)
+ask(b'second', port, lambda s, question, to: s.sendmsg([question], [], 0, to))
+print('all')
+)");
+  EXPECT_EQ(output.out, "all\n") << output.err;
+  std::map<std::string, std::string> programs;
+  for (const Json& record : instance_.records("connection")) {
+    programs[record.at("payload").at("host")] = record.at("payload").value("program", "");
+  }
+  EXPECT_EQ(programs["first.example"], "python3");
+  EXPECT_EQ(programs["second.example"], "");
 }
 
 TEST_F(Caught, WorksAgainAfterTheEgressDied) {
