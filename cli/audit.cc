@@ -6,6 +6,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
+#include <deque>
 #include <optional>
 #include <set>
 
@@ -143,7 +144,8 @@ audit::Query query_of(const Options& options) {
   if (!options.since.empty()) {
     query.since = std::chrono::system_clock::now() - parse_duration(options.since, "--since");
   }
-  if (options.tail) {
+  // Who picks means the newest of what is picked, which only we can count.
+  if (options.tail && !picks(options)) {
     query.tail = options.tail;
   } else if (!options.all && options.since.empty() && !picks(options)) {
     query.tail = kDefaultTail;
@@ -193,11 +195,6 @@ int audit(const Invocation& invocation, const Options& options) {
   audit::Query query = query_of(options);
   std::uint64_t shown = 0;
   const auto show = [&](const audit::Record& record) {
-    query.after_seq = record.seq;
-    if (picks(options)) {
-      const Json accesses = accesses_of(record);
-      if (std::none_of(accesses.begin(), accesses.end(), view.matches)) return;
-    }
     ++shown;
     if (invocation.json) {
       print_json(record.to_json());
@@ -206,7 +203,20 @@ int audit(const Invocation& invocation, const Options& options) {
       print(lines_of(record, view, options.blocked));
     }
   };
-  source.read(query, show);
+  std::deque<audit::Record> newest;
+  bool following = false;
+  const auto take = [&](const audit::Record& record) {
+    query.after_seq = record.seq;
+    if (picks(options)) {
+      const Json accesses = accesses_of(record);
+      if (std::none_of(accesses.begin(), accesses.end(), view.matches)) return;
+    }
+    if (!picks(options) || !options.tail || following) return show(record);
+    newest.push_back(record);
+    if (newest.size() > *options.tail) newest.pop_front();
+  };
+  source.read(query, take);
+  for (const audit::Record& record : newest) show(record);
   if (!options.follow && !invocation.json) {
     if (shown == 0) print("No record matches.\n");
     if (repeated.more() > 0) {
@@ -220,9 +230,10 @@ int audit(const Invocation& invocation, const Options& options) {
   // Ends with ^C, or when nobody reads any more (SIGPIPE).
   query.tail.reset();
   query.since.reset();
+  following = true;
   while (options.follow) {
     ::usleep(kFollowMs * 1000);
-    source.read(query, show);
+    source.read(query, take);
   }
   return kDone;
 }

@@ -473,6 +473,9 @@ TEST_F(Caught, TheLogIsAskedForAHost) {
     EXPECT_EQ(lines_of({"--host", host}), 2) << host << both.out;
   }
   EXPECT_EQ(lines_of({"--blocked", "--operation", "connect"}), 4);
+  // The newest of what is picked, whatever came after it.
+  EXPECT_EQ(lines_of({"--host", "a.evil.example", "--tail", "1"}), 1);
+  EXPECT_EQ(lines_of({"--blocked", "--host", "a.evil.example", "--tail", "7"}), 2);
   EXPECT_EQ(lines_of({"--host", "localhost"}), lines_of({"--host", "127.0.0.1"}));
   EXPECT_GE(lines_of({"--host", "localhost"}), 2);
   for (const char* host : {"vil.example", "b.evil.example", "203.0.113"}) {
