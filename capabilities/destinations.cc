@@ -112,20 +112,21 @@ DestinationRules::Match DestinationRules::match(const Destination& destination) 
     }
   }
   if (match.rules.empty()) {
-    match.reason =
-        other_port ? "the host is approved, but not this port" : "the host is not approved";
+    match.reason = other_port ? "the host is approved, but not this port" : kNotApproved;
   }
   return match;
 }
 
 DestinationRules::Match DestinationRules::match_name(const std::string& host) const {
+  std::optional<Match> denied;
   for (const Rule& rule : allowed_) {
     const Destination destination{host, std::nullopt, rule.port};
     if (!rule.covers_host(destination)) continue;
     Match found = match(destination);
     if (!found.rules.empty()) return found;
+    denied = std::move(found);
   }
-  return match({host, std::nullopt, 0});
+  return denied ? *denied : match({host, std::nullopt, 0});
 }
 
 DestinationRules::Judgement DestinationRules::judge(const Match& match, const Address& address,

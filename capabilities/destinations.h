@@ -43,6 +43,9 @@ class DestinationRules {
   // served.
   DestinationRules(const std::vector<HostRule>& hosts, const std::vector<std::string>& deny_hosts);
 
+  // Why what no rule covers is refused.
+  static constexpr std::string_view kNotApproved = "the host is not approved";
+
   // The rules that a destination falls under, or why it is refused.
   struct Match {
     std::vector<std::size_t> rules;  // empty: refused

@@ -93,6 +93,17 @@ TEST(DestinationRules, RefuseWhatIsNoName) {
   EXPECT_EQ(to("_dmarc.a-b.example").host, "_dmarc.a-b.example");
 }
 
+TEST(DestinationRules, ANameWhoseOnlyPortIsDeniedIsDenied) {
+  const DestinationRules rules({{"a.example", 443, false}}, {"a.example:443"});
+  const auto match = rules.match_name("a.example");
+  EXPECT_TRUE(match.rules.empty());
+  EXPECT_EQ(match.reason, "the host is denied");
+  EXPECT_EQ(match.rule, "a.example:443");
+  const DestinationRules both({{"a.example", 80, false}, {"a.example", 443, false}},
+                              {"a.example:443"});
+  EXPECT_FALSE(both.match_name("a.example").rules.empty());
+}
+
 TEST(DestinationRules, APublicNameMustNotLeadInside) {
   const DestinationRules rules({{"a.example", 443, false}}, {});
   EXPECT_TRUE(judged(rules, "a.example", "93.184.216.34").allowed);
