@@ -372,6 +372,7 @@ asio::awaitable<Json> Authorizer::resolve(std::shared_ptr<Call> call, std::strin
       auto derived = policies_.derive_for(subject_of(verdict, call->tool, *session), *session, std::nullopt);
       call->policy = std::move(derived.policy);
       call->policy_digest = std::move(derived.digest);
+      call->no_network = std::move(derived.no_network);
     }
   } catch (const UserError& error) {
     verdict.kind = VerdictKind::kBlock;
@@ -509,6 +510,7 @@ void Authorizer::set_policy(Call& call, const Verdict& verdict, const Session& s
       policies_.standing(subject_of(verdict, call.tool, session), session, timeout, skills_.generation());
   call.policy = standing->policy;
   call.policy_digest = standing->digest;
+  call.no_network = standing->no_network;
 }
 
 // Where the session sees skills. Made once for a session and each change of the registry, since it

@@ -49,6 +49,7 @@ struct Call {
   CallState state = CallState::kAllowed;
   Policy policy;
   std::string policy_digest;  // of `policy`; empty as long as there is none
+  std::string no_network;     // DerivedPolicy::no_network
   bool stopped = false;       // as a shell's job is, while it runs
   std::uint64_t refused = 0;  // how many different accesses its outcomes list so far
   // What the egress refused: each host with its port, or name that was asked for, once (the first

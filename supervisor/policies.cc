@@ -29,6 +29,15 @@ void check_host_mount(const HostMount& mount, const std::string& workspace,
   }
 }
 
+// What is not approved must not be said of what is.
+std::string why_no_network(const DeriveInput& input, const Policy& policy) {
+  const bool approved =
+      policy.skill == kAgent ? !input.services.empty() : !input.subject.effects.hosts.empty();
+  if (policy.network() || !approved) return {};
+  if (!input.network.granted) return "the configuration gives this tool no network (network.tools)";
+  return "the configuration gives no program of it the network (network.programs)";
+}
+
 }  // namespace
 
 std::string Policies::home_of_owner(uid_t owner) const {
@@ -93,7 +102,8 @@ DerivedPolicy Policies::derive_on(Ground ground, const PolicySubject& subject,
     input.subject.limits = subject.limits;
     input.subject.deny_hosts = subject.deny_hosts;
   }
-  DerivedPolicy derived{derive(input), {}};
+  DerivedPolicy derived{derive(input), {}, {}};
+  derived.no_network = why_no_network(input, derived.policy);
   for (const auto& mount : session.read_only) {
     check_host_mount(mount, session.workspace, input.protected_);
     derived.policy.files.push_back({mount.path, Access::kReadOnly, mount.source});

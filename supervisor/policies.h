@@ -26,6 +26,7 @@ namespace sharkcage {
 struct DerivedPolicy {
   Policy policy;
   std::string digest;
+  std::string no_network;  // why it has none, where the configuration took what was approved
 };
 
 // For whom a policy is made.

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "capabilities/destinations.h"
 #include "common/errors.h"
 #include "common/hash.h"
 #include "common/text.h"
@@ -186,6 +187,11 @@ void Supervisor::on_connection(const egress::Connection& event) {
   if (const auto call = calls_.by_id(event.call)) {
     record = call->record("connection");
     record.policy = call->policy_digest;
+    record.reason = event.reason;
+    // The egress knows only that there is no rule.
+    if (!call->no_network.empty() && event.reason == DestinationRules::kNotApproved) {
+      record.reason = call->no_network;
+    }
     if (event.decision == egress::Decision::kBlock) {
       ++call->refused_host_records;
       if (call->refused_hosts.size() < Call::kMaxRefusedHosts) {
@@ -197,9 +203,9 @@ void Supervisor::on_connection(const egress::Connection& event) {
     record.call = event.call;
     record.session = event.session;
     record.skill = event.skill;
+    record.reason = event.reason;
   }
   record.decision = event.decision == egress::Decision::kAllow ? "allow" : "block";
-  record.reason = event.reason;
   record.payload = {{"protocol", event.protocol},
                     {"program", event.program},
                     {"host", event.host},

@@ -110,6 +110,11 @@ TEST_F(NetworkRules, OnlyNamedToolsHaveTheNetwork) {
   EXPECT_NE(fetch("caller", at("localhost")).status, 0);
   EXPECT_THAT(run("caller", {"env"}).out, Not(HasSubstr("PROXY")));
   EXPECT_EQ(server_.connections(), 1);
+  // It is approved: what refuses it is another thing, and the record says which.
+  approve("named", {at("api.localhost")});
+  run("named", {"getent", "ahosts", "api.localhost"});
+  EXPECT_TRUE(instance_.blocked_has("gives this tool no network (network.tools)"));
+  EXPECT_FALSE(instance_.blocked_has("the host is not approved"));
 }
 
 class NetworkPrograms : public NetworkRules {
