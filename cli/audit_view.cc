@@ -127,7 +127,7 @@ std::string describe_connection(const audit::Record& record) {
   const Json& payload = record.payload;
   const std::string host = text_of(payload, "host");
   const std::int64_t port = number_of(payload, "port");
-  std::string target = host.empty() ? "something that was no address" : host;
+  std::string target = host;
   if (target.find(':') != std::string::npos) target = '[' + target + ']';
   if (port > 0) target += ':' + std::to_string(port);
   const bool blocked = record.decision == "block";
@@ -143,6 +143,10 @@ std::string describe_connection(const audit::Record& record) {
   if (text_of(payload, "protocol") == "dns") {
     return subject(record) + (blocked ? " tried to look up " : " looked up ") + target +
            because(record) + often;
+  }
+  // Nothing was understood of what it asked for, or nothing was read without a token.
+  if (blocked && host.empty()) {
+    return subject(record) + " tried to use the proxy" + because(record) + often;
   }
   if (blocked) return subject(record) + " tried to reach " + target + because(record) + often;
   if (text_of(payload, "phase") == "open")

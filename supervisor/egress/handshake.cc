@@ -120,7 +120,8 @@ asio::awaitable<Handshake> speak_http(Stream& client, std::string bytes,
   using Status = http::Head::Status;
   http::Head head = co_await next_head(client, bytes);
   if (head.status == Status::kDone && !head.credentials && !head.body) {
-    const std::string question = http::response(407, "a call's token is needed");
+    const std::string question =
+        http::response(407, "no token: it is the user name in the proxy's URL");
     const bool told = co_await client.write_all(question);
     if (!told) co_return Refused{"no token", ""};
     head = co_await next_head(client, bytes);
@@ -135,7 +136,7 @@ asio::awaitable<Handshake> speak_http(Stream& client, std::string bytes,
   Requested result;
   result.call = co_await find_patiently(find_call, head.token);
   if (result.call.empty()) {
-    std::string reply = http::response(407, "the token is not that of a call of this sandbox");
+    std::string reply = http::response(407, "the token is none of this proxy's, or no longer");
     co_return Refused{head.credentials ? "wrong token" : "no token", std::move(reply)};
   }
   result.protocol = head.tunnel ? Protocol::kHttpTunnel : Protocol::kHttpForward;

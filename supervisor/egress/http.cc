@@ -235,6 +235,16 @@ const char* phrase_of(int status) {
   }
 }
 
+// With the reason: of a refused CONNECT many programs show the status line alone (Python, wget).
+std::string status_line(int status, const std::string& text) {
+  std::string line = "HTTP/1.1 " + std::to_string(status) + ' ' + phrase_of(status);
+  if (!text.empty()) line += " (sharkcage: " + text + ')';
+  // RFC 9112, section 4: of a reason phrase. The body has the text as it is.
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+  return line;
+}
+
 }  // namespace
 
 bool may_be_request(unsigned char first) {
@@ -283,7 +293,7 @@ std::string established() {
 
 std::string response(int status, const std::string& text) {
   const std::string body = text.empty() ? "" : "sharkcage: " + text + "\n";
-  std::string out = "HTTP/1.1 " + std::to_string(status) + " " + phrase_of(status) +
+  std::string out = status_line(status, text) +
                     "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: " +
                     std::to_string(body.size()) + "\r\n";
   out +=

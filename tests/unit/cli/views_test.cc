@@ -42,6 +42,8 @@ TEST(AuditView, SaysWhatWasBlockedInWords) {
                              {"phase", "close"}},
                             "not approved")),
             "weather tried to reach evil.example:80 — not approved (curl, 3 times)");
+  EXPECT_EQ(describe(record("connection", "block", {{"host", ""}, {"phase", "close"}}, "no token")),
+            "weather tried to use the proxy — no token");
   EXPECT_EQ(describe(record("verdict", "block", {{"argv", {"cat", "/etc/a file"}}}, "no approval")),
             "weather wanted to run: cat '/etc/a file' — no approval");
   EXPECT_EQ(describe(record("outcome", "block", Json::object(), "no user namespaces")),

@@ -132,5 +132,13 @@ TEST(Http, OnlyTheQuestionForATokenLeavesTheConnectionOpen) {
                                              "sharkcage: no\n"));
 }
 
+TEST(Http, TheReasonInTheStatusLineEndsNoLine) {
+  EXPECT_THAT(
+      response(403, "a\r\nb\x7f\xc3\xbc c"),
+      ::testing::StartsWith("HTTP/1.1 403 Forbidden (sharkcage: a??b??? c)\r\nContent-Type: "));
+  EXPECT_THAT(response(407, ""),
+              ::testing::StartsWith("HTTP/1.1 407 Proxy Authentication Required\r\n"));
+}
+
 }  // namespace
 }  // namespace sharkcage::egress::http

@@ -328,8 +328,9 @@ TEST_F(Http, ARefusalIsExplainedAndReported) {
         "2852039166:80", "A.EXAMPLE.:22", "xn--bcher-kva.example:443"}) {
     const std::string answer =
         say("CONNECT " + host + " HTTP/1.1\r\n" + credentials(kToken) + "\r\n");
-    EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 403 Forbidden\r\n"));
-    EXPECT_THAT(answer, HasSubstr("sharkcage: " + host));
+    EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 403 Forbidden (sharkcage: " + host));
+    // In the status line and in the body.
+    EXPECT_THAT(answer, HasSubstr("\r\n\r\nsharkcage: " + host));
     EXPECT_EQ(running_.next_connection().decision, Decision::kBlock);
   }
   EXPECT_EQ(running_.resolver.questions(), 0);
@@ -349,7 +350,7 @@ TEST_F(Http, ANameInAnotherAlphabetIsRefused) {
 TEST_F(Http, WhatCannotBeReachedIsABadGateway) {
   const std::string answer =
       say("CONNECT gone.example:443 HTTP/1.1\r\n" + credentials(kToken) + "\r\n");
-  EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 502 Bad Gateway\r\n"));
+  EXPECT_THAT(answer, ::testing::StartsWith("HTTP/1.1 502 Bad Gateway (sharkcage: gone.example"));
   EXPECT_THAT(answer, HasSubstr("gone.example is unresolvable: no such name"));
 }
 
@@ -358,7 +359,8 @@ TEST_F(Http, AsksForATokenOnceOnTheSameConnection) {
   const UniqueFd client = connected(port_);
   const std::string request = "CONNECT " + target() + " HTTP/1.1\r\n";
   write_text(client.get(), request + "\r\n");
-  const std::string question = http::response(407, "a call's token is needed");
+  const std::string question =
+      http::response(407, "no token: it is the user name in the proxy's URL");
   EXPECT_EQ(read_exactly(client.get(), question.size()), question);
   write_text(client.get(), request + credentials(kToken) + "\r\nGET / HTTP/1.1\r\n\r\n");
   EXPECT_THAT(read_all(client.get()), ::testing::StartsWith("HTTP/1.1 200 "));
