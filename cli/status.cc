@@ -36,7 +36,7 @@ void add_outside_clients(Table& table, const Json& clients) {
                              text_of(client, "skill");
     const bool approved = client.value("approved", false);
     table.add({"Outside client",
-               approved ? Cell{text, Colour::kPlain}
+               approved ? Cell{text + ", proxy in " + text_of(client, "file"), Colour::kPlain}
                         : Cell{text + ", which has no approved network", Colour::kYellow}});
   }
 }

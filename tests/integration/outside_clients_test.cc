@@ -82,6 +82,7 @@ TEST_F(OutsideClients, ReachWhatTheirSkillMay) {
   struct stat status {};
   ASSERT_EQ(::stat(file().c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600u);
+  EXPECT_THAT(instance_.sc({"status"}).out, HasSubstr(", as agent, proxy in " + file()));
   const Output reached = fetch(proxy(), here());
   EXPECT_EQ(reached.out, "hello\n") << reached.err;
   EXPECT_THAT(fetch(proxy(), "localhost:" + other_.port()).err, HasSubstr("403"));
