@@ -69,7 +69,8 @@ const Json& member(const Json& value, const char* key, const std::string& place)
 }
 
 const Json& list_of(const Json& value, const std::string& place, std::size_t min) {
-  if (!value.is_array()) throw UserError(place + ": expected a list");
+  if (!value.is_array())
+    throw UserError(place + ": expected a list", "Write it in brackets: [ … ].");
   if (value.size() < min) {
     // Without a scope system.exec would be any program.
     throw UserError(place + ": the list is empty",

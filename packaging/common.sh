@@ -109,7 +109,7 @@ build() {
   if ! cmake --preset "$preset" -DSHARKCAGE_TESTS="$tests" >"$log" 2>&1; then
     cat "$log" >&2
     rm -f "$log"
-    fail "the build could not be configured; what cmake said is above"
+    fail "the build could not be configured; what cmake said is above. If this folder was moved or copied, begin anew: rm -r build/$preset"
   fi
   rm -f "$log"
   # On a terminal ninja shows its progress on one line; elsewhere every tenth step is enough.

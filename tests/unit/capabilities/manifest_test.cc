@@ -85,7 +85,8 @@ TEST(Manifest, ErrorsNameFileFieldAndRemedy) {
   EXPECT_THAT(refused(with("/capabilities/1/scope/0", "cu rl")),
               HasSubstr("capabilities[1].scope[0]: \"cu rl\" is not a name of a program"));
   EXPECT_THAT(refused(with("/capabilities/0/scope", "wttr.in")),
-              HasSubstr("capabilities[0].scope: expected a list"));
+              testing::AllOf(HasSubstr("capabilities[0].scope: expected a list"),
+                             HasSubstr("in brackets")));
   EXPECT_THAT(refused(with("/capabilities/1/scope", Json::array())),
               testing::AllOf(HasSubstr("capabilities[1].scope: the list is empty"),
                              HasSubstr("leave the capability out")))
