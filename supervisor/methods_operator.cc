@@ -24,7 +24,7 @@ Skill Supervisor::known_skill(const std::string& name) {
   auto skill = skills_.find(name);
   if (!skill) {
     throw MethodError(rpc::kNotFound, "There is no skill \"" + printable(name) + "\"",
-                      "Add it with: sc skill add DIRECTORY");
+                      "See: sc skill list. Add one with: sc skill add DIRECTORY");
   }
   return std::move(*skill);
 }

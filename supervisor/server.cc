@@ -238,6 +238,9 @@ void Server::admit(stream_protocol::socket socket) {
                             ? "User id " + std::to_string(peer.uid) + " has no role here"
                             : "The peer lives in another user or pid namespace";
       hooks_.refused(peer, refusal.message);
+      if (peer.same_namespaces) {
+        refusal.message += ". The configuration names who has, under \"hosts\" and \"operators\"";
+      }
     } else if (!make_room()) {
       refusal.code = rpc::kUnavailable;
       refusal.message = "Too many connections";

@@ -58,7 +58,7 @@ TEST(Peers, AnotherUserIsRefused) {
                    become(stranger);
                    return greeting(instance);
                  }),
-                 "no role");
+                 "no role here. The configuration names");
   EXPECT_TRUE(instance.blocked_has(std::to_string(stranger)));
 }
 
