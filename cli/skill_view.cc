@@ -1,5 +1,7 @@
 #include "cli/skill_view.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -48,7 +50,7 @@ std::string capability_table(const Json& capabilities, bool granted, bool colour
     }
     table.add(std::move(row));
   }
-  return table.text(colours, indent);
+  return table.text(colours, indent, columns_of(STDOUT_FILENO));
 }
 
 std::string skill_heading(const Json& skill, bool colours) {

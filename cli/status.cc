@@ -93,10 +93,10 @@ int status(const Invocation& invocation) {
   table.add({"Calls", std::to_string(calls.size())});
   table.add({"Sandboxes", std::to_string(sandboxes.size())});
   add_outside_clients(table, answer.value("egress_clients", Json::array()));
-  for (const Json& unknown : answer.value("unknown_skills", Json::array())) {
+  for (const Json& unknown : answer.value("unknown_names", Json::array())) {
     table.add({"Configuration",
-               {text_of(unknown, "in") + " names " + text_of(unknown, "skill") +
-                    ", and no such skill is installed: it holds for nobody",
+               {text_of(unknown, "in") + " names " + text_of(unknown, "name") +
+                    ", and there is no such " + text_of(unknown, "what") + ": it holds for nobody",
                 Colour::kYellow}});
   }
   print(table.text(colours));

@@ -1,11 +1,15 @@
 #include "cli/style.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <iterator>
+#include <numeric>
+#include <sstream>
 
 #include "common/bytes.h"
 #include "common/errors.h"
@@ -33,6 +37,38 @@ const char* code_of(Colour colour) {
   return "";
 }
 
+std::size_t characters_in(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
+// Takes from the widest columns, which keep their longest words whole, until all of them fit.
+void narrow(std::vector<std::size_t>& widths, const std::vector<std::vector<Cell>>& lines,
+            std::size_t columns) {
+  if (widths.empty()) return;
+  std::vector<std::size_t> least(widths.size());
+  for (const auto& line : lines) {
+    for (std::size_t i = 0; i < line.size(); ++i) {
+      least[i] = std::max(least[i], line[i].longest_word());
+    }
+  }
+  std::size_t all = std::accumulate(widths.begin(), widths.end(), 2 * (widths.size() - 1));
+  for (; all > columns; --all) {
+    std::optional<std::size_t> widest;
+    for (std::size_t i = 0; i < widths.size(); ++i) {
+      if (widths[i] > least[i] && (!widest || widths[i] > widths[*widest])) widest = i;
+    }
+    if (!widest) return;
+    --widths[*widest];
+  }
+}
+
 std::tm local_parts(std::time_t time) {
   std::tm parts{};
   ::localtime_r(&time, &parts);
@@ -49,12 +85,37 @@ bool colours_on(int fd) {
   return ::isatty(fd) == 1;
 }
 
+std::size_t columns_of(int fd) {
+  winsize size{};
+  return ::isatty(fd) == 1 && ::ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 Cell::Cell(std::string_view text, Colour colour) : text_(printable(text)), colour_(colour) {}
 
 std::size_t Cell::width() const {
-  return static_cast<std::size_t>(std::count_if(text_.begin(), text_.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
+  return characters_in(text_);
+}
+
+std::size_t Cell::longest_word() const {
+  std::size_t longest = 0;
+  for (const std::string& word : words_of(text_)) longest = std::max(longest, characters_in(word));
+  return longest;
+}
+
+std::vector<Cell> Cell::folded(std::size_t width) const {
+  std::vector<Cell> lines;
+  if (this->width() > width) {
+    for (const std::string& word : words_of(text_)) {
+      if (lines.empty() || lines.back().width() + 1 + characters_in(word) > width) {
+        lines.push_back(*this);
+        lines.back().text_ = word;
+      } else {
+        lines.back().text_ += ' ' + word;
+      }
+    }
+  }
+  if (lines.empty()) lines.push_back(*this);
+  return lines;
 }
 
 std::string Cell::painted(bool colours) const {
@@ -62,7 +123,7 @@ std::string Cell::painted(bool colours) const {
   return code_of(colour_) + text_ + "\x1b[0m";
 }
 
-std::string Table::text(bool colours, std::size_t indent) const {
+std::string Table::text(bool colours, std::size_t indent, std::size_t columns) const {
   std::vector<std::vector<Cell>> lines;
   if (!headings_.empty()) {
     std::vector<Cell> heads;
@@ -76,15 +137,25 @@ std::string Table::text(bool colours, std::size_t indent) const {
     widths.resize(std::max(widths.size(), line.size()));
     for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].width());
   }
+  if (columns > 0) narrow(widths, lines, columns > indent ? columns - indent : 0);
   std::string out;
   for (const auto& line : lines) {
-    std::string written(indent, ' ');
+    std::vector<std::vector<Cell>> folded;
+    std::size_t height = 0;
     for (std::size_t i = 0; i < line.size(); ++i) {
-      written += line[i].painted(colours);
-      if (i + 1 < line.size()) written.append(widths[i] - line[i].width() + 2, ' ');
+      folded.push_back(line[i].folded(widths[i]));
+      height = std::max(height, folded.back().size());
     }
-    written.erase(written.find_last_not_of(' ') + 1);
-    out += written + '\n';
+    for (std::size_t part = 0; part < height; ++part) {
+      std::string written(indent, ' ');
+      for (std::size_t i = 0; i < folded.size(); ++i) {
+        const Cell cell = part < folded[i].size() ? folded[i][part] : Cell("");
+        written += cell.painted(colours);
+        if (i + 1 < folded.size()) written.append(widths[i] - cell.width() + 2, ' ');
+      }
+      written.erase(written.find_last_not_of(' ') + 1);
+      out += written + '\n';
+    }
   }
   return out;
 }

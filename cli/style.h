@@ -19,6 +19,9 @@ enum class Colour { kPlain, kBold, kDim, kGreen, kYellow, kRed };
 // (no-color.org).
 bool colours_on(int fd);
 
+// How wide the terminal at `fd` is, in characters; 0: it is none, or does not say.
+std::size_t columns_of(int fd);
+
 // A piece of text with its colour; `printable` was applied to it.
 class Cell {
  public:
@@ -28,7 +31,10 @@ class Cell {
 
   // Columns that it takes on a terminal; every character counts as one.
   std::size_t width() const;
+  std::size_t longest_word() const;
   std::string painted(bool colours) const;
+  // In lines of at most `width`, where the words allow it; at least one.
+  std::vector<Cell> folded(std::size_t width) const;
 
  private:
   std::string text_;
@@ -41,8 +47,9 @@ class Table {
   explicit Table(std::vector<std::string> headings = {}) : headings_(std::move(headings)) {}
   void add(std::vector<Cell> row) { rows_.push_back(std::move(row)); }
   bool empty() const { return rows_.empty(); }
-  // With `indent` spaces before each line.
-  std::string text(bool colours, std::size_t indent = 0) const;
+  // With `indent` spaces before each line. Cells are folded until a line has at most `columns`, if
+  // that can be; 0: as many as it needs.
+  std::string text(bool colours, std::size_t indent = 0, std::size_t columns = 0) const;
 
  private:
   std::vector<std::string> headings_;

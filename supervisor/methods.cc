@@ -207,14 +207,25 @@ asio::awaitable<Json> Supervisor::status(MethodCall) {
         {"pending", skills_.pending().size()}}},
       {"facilities", facilities},
       {"egress_clients", outside_.to_json()},
-      {"unknown_skills", unknown_skills()}};
+      {"unknown_names", unknown_names()}};
 }
 
 // What a misspelt name denies is denied to nobody.
-Json Supervisor::unknown_skills() {
+Json Supervisor::unknown_names() {
   Json places = Json::array();
+  const auto add = [&](const char* what, const std::string& name, const std::string& place) {
+    places.push_back({{"what", what}, {"name", name}, {"in", place}});
+  };
+  if (privileged_) {
+    for (const auto& [place, peers] :
+         {std::pair{"hosts", &config_.hosts}, {"operators", &config_.operators}}) {
+      const Peers unknown = unknown_of(*peers);
+      for (const auto& user : unknown.users) add("user", user, std::string(place) + ".users");
+      for (const auto& group : unknown.groups) add("group", group, std::string(place) + ".groups");
+    }
+  }
   const auto look_up = [&](const std::string& name, const std::string& place) {
-    if (name != kAgent && !skills_.get(name)) places.push_back({{"skill", name}, {"in", place}});
+    if (name != kAgent && !skills_.get(name)) add("skill", name, place);
   };
   for (const auto& [name, skill] : config_.network.skills) look_up(name, "network.skills");
   for (const auto& [name, client] : config_.egress_clients) {

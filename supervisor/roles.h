@@ -17,4 +17,7 @@ struct Roles {
 // A peer from other namespaces has none.
 Roles roles_of(const Peer& peer, const Config& config, bool privileged);
 
+// Those that the user database does not know now.
+Peers unknown_of(const Peers& peers);
+
 }  // namespace sharkcage

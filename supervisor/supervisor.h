@@ -65,7 +65,7 @@ class Supervisor {
                                  MethodCall call);
   asio::awaitable<Json> hello(MethodCall call);
   asio::awaitable<Json> status(MethodCall call);
-  Json unknown_skills();
+  Json unknown_names();
   asio::awaitable<Json> stop_requested(MethodCall call);
   asio::awaitable<Json> session_open(MethodCall call);
   asio::awaitable<Json> session_close(MethodCall call);

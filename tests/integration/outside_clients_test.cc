@@ -63,10 +63,10 @@ TEST_F(OutsideClients, StatusTellsOfNamesThatAreNoSkill) {
                       {{"wether", {{"deny_hosts", {"a.example"}}}},
                        {"agent", {{"deny_hosts", {"a.example"}}}}}}}}});
   const std::string said = instance_.sc({"status"}).out;
-  EXPECT_THAT(said, HasSubstr("network.skills names wether, and no such skill"));
+  EXPECT_THAT(said, HasSubstr("network.skills names wether, and there is no such skill"));
   EXPECT_THAT(said, HasSubstr("egress_clients.gateway.skill names wether"));
   EXPECT_THAT(said, HasSubstr("gateway on port " + std::to_string(port_) + ", as wether, which"));
-  EXPECT_EQ(instance_.status().at("unknown_skills").size(), 2u);
+  EXPECT_EQ(instance_.status().at("unknown_names").size(), 2u);
 }
 
 TEST_F(OutsideClients, ThereIsNoneUnlessConfigured) {

@@ -34,6 +34,26 @@ TEST(Style, AlignsColumnsByCharactersNotBytes) {
   EXPECT_EQ(table.text(false, 2), "  NAME     STATE\n  grün     approved\n  weather  pending\n");
 }
 
+TEST(Style, FoldsWideColumnsWhereTheTerminalIsNarrow) {
+  Table table({"RISK", "ALLOWS IT TO", "REASON"});
+  table.add({{"high", Colour::kRed}, "run programs: curl, grün", "speak HTTP with the service"});
+  table.add({"low", "x", "y"});
+  EXPECT_EQ(table.text(false, 2, 40),
+            "  RISK  ALLOWS IT TO     REASON\n"
+            "  high  run programs:    speak HTTP with\n"
+            "        curl, grün       the service\n"
+            "  low   x                y\n");
+  EXPECT_EQ(table.text(false, 0, 100), table.text(false)) << "there is room";
+  // Words stay whole, whatever the terminal.
+  const std::string narrowest = table.text(false, 0, 10);
+  EXPECT_EQ(table.text(false, 0, 1), narrowest);
+  for (const char* word : {"programs:", "ALLOWS", "service", "grün"}) {
+    EXPECT_NE(narrowest.find(word), std::string::npos) << narrowest;
+  }
+  EXPECT_NE(table.text(true, 0, 40).find("\x1b[31mhigh\x1b[0m"), std::string::npos);
+  EXPECT_EQ(Table().text(false, 0, 10), "");
+}
+
 TEST(Style, ColoursDoNotShiftColumns) {
   Table table;
   table.add({{"a", Colour::kRed}, "b"});

@@ -30,5 +30,11 @@ TEST(Roles, ASystemInstallServesWhomTheConfigurationNames) {
   EXPECT_TRUE(roles_of(peer(0), config, true).operator_);
 }
 
+TEST(Roles, NamesThatNobodyHasAreTold) {
+  const Peers unknown = unknown_of({{"root", "r00t", "4711"}, {"root", "no-such-group"}});
+  EXPECT_EQ(unknown.users, std::vector<std::string>{"r00t"});
+  EXPECT_EQ(unknown.groups, std::vector<std::string>{"no-such-group"});
+}
+
 }  // namespace
 }  // namespace sharkcage
