@@ -247,4 +247,22 @@ Effects effects_from_json(const Json& value) {
   }
 }
 
+std::vector<std::string> missing_programs(const std::vector<CapabilityRequest>& asked,
+                                          const Catalogue& catalogue, const Ground& ground) {
+  std::vector<std::string> sentences;
+  for (const CapabilityRequest& request : asked) {
+    const CatalogueEntry* entry = catalogue.find(request.capability);
+    if (entry == nullptr || entry->scope != ScopeKind::kPrograms) continue;
+    for (const std::string& word : request.scope) {
+      try {
+        find_program(normal_scope_word(word, *entry, request.capability), request.capability,
+                     ground, "");
+      } catch (const UserError& error) {
+        sentences.push_back(error.what() + std::string(" of this machine"));
+      }
+    }
+  }
+  return sentences;
+}
+
 }  // namespace sharkcage

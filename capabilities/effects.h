@@ -49,4 +49,8 @@ Effects resolve(const std::vector<CapabilityRequest>& granted, const Catalogue& 
 std::vector<std::string> never_granted(const std::vector<CapabilityRequest>& asked,
                                        const Catalogue& catalogue, const Ground& ground);
 
+// A sentence for each program that is asked for and is not on this machine now.
+std::vector<std::string> missing_programs(const std::vector<CapabilityRequest>& asked,
+                                          const Catalogue& catalogue, const Ground& ground);
+
 }  // namespace sharkcage

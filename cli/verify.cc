@@ -92,9 +92,12 @@ int verify(const Invocation& invocation, const std::string& directory, bool stri
   if (strict && !std::filesystem::exists(directory + "/SKILL.md")) {
     hints.push_back("there is no SKILL.md");
   }
-  const std::vector<std::string> errors =
-      never_granted(manifest.capabilities, known, ground_of(config));
-  const std::vector<std::string> notes = manifest_notes(manifest, known);
+  const Ground ground = ground_of(config);
+  const std::vector<std::string> errors = never_granted(manifest.capabilities, known, ground);
+  std::vector<std::string> notes = manifest_notes(manifest, known);
+  for (std::string& note : missing_programs(manifest.capabilities, known, ground)) {
+    notes.push_back(std::move(note));
+  }
   const bool passed = errors.empty() && (!strict || hints.empty());
   const Json capabilities = capabilities_json(manifest, known);
   if (invocation.json) {

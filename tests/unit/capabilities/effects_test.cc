@@ -62,6 +62,15 @@ TEST_F(Resolve, WhatNoApprovalGrantsIsKnownBefore) {
   EXPECT_THAT(sentences[1], HasSubstr(at("home/.ssh")));
 }
 
+TEST_F(Resolve, ProgramsThatAreNotHereAreToldBeforeAnybodyApproves) {
+  const std::vector<CapabilityRequest> asked = {
+      {"system.exec", {"/bin/sh", "crul", "/no/such/program"}, "test"}};
+  const auto sentences = missing_programs(asked, catalogue_, ground_);
+  ASSERT_EQ(sentences.size(), 2u);
+  EXPECT_THAT(sentences[0], HasSubstr("no program \"crul\" in "));
+  EXPECT_THAT(sentences[1], HasSubstr("\"/no/such/program\""));
+}
+
 TEST_F(Resolve, AGrantOverCredentialsIsRefusedNamingBoth) {
   for (const char* word :
        {"~", "/", "~/.ssh", "~/.ssh/id_rsa", "~/.config", "/etc", "/proc/self"}) {
