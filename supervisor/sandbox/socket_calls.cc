@@ -22,6 +22,8 @@ namespace {
 
 // Descriptors that are held for bound sockets. The oldest are forgotten, and no longer reached.
 constexpr std::size_t kMaxBound = 512;
+// Behind the address of what is refused whatever the policy, so that nobody looks for its rule.
+constexpr const char* kUdp = "/udp";
 // linux/un.h, which does not go together with sys/un.h.
 constexpr unsigned long kUnixFile = SIOCPROTOPRIVATE + 0;
 constexpr std::size_t kPathOffset = offsetof(sockaddr_un, sun_path);
@@ -45,6 +47,11 @@ bool is_innocent(const std::string& path) {
 // Whether it leads where it says, if nothing of it is a link.
 bool leads_straight(const std::string& path) {
   return ("/" + path + "/").find("/../") == std::string::npos;
+}
+
+std::string text_of(const Meaning& meaning) {
+  const bool v6 = meaning.host.find(':') != std::string::npos;
+  return (v6 ? "[" + meaning.host + "]" : meaning.host) + ":" + std::to_string(meaning.port);
 }
 
 // The socket's own lock may be held by whatever the command does with it.
@@ -145,11 +152,13 @@ Answer SocketCalls::connect_internet(const Notification& call, const Task& task,
       if (!listener_.valid(call)) catcher_.give_up();
       return answer;
     }
-    record(task, meaning);
+    recorder_.add(task, "connect", text_of(meaning));
     return catcher_.network() ? Answer::refused(EACCES) : connect_address(socket, address);
   }
   // The C library connects datagram sockets to each address of a name, to find out which is near.
-  if (meaning.kind == Kind::kRefused && !meaning.named) record(task, meaning);
+  if (meaning.kind == Kind::kRefused && !meaning.named) {
+    recorder_.add(task, "connect", text_of(meaning) + kUdp);
+  }
   return connect_address(socket, address);
 }
 
@@ -164,7 +173,8 @@ std::optional<Answer> SocketCalls::stop_program(const Notification& call, const 
   if (!listener_.valid(call)) return Answer::refused(EINTR);
   if (lets) return std::nullopt;
   const UniqueFd executed = task.executable();
-  record(task, meaning, executed ? view_.real_path(executed.get()) : std::string());
+  recorder_.add(task, "connect", text_of(meaning),
+                executed ? view_.real_path(executed.get()) : std::string());
   return Answer::refused(EACCES);
 }
 
@@ -309,20 +319,16 @@ void SocketCalls::look_at_datagram(const Notification& call, const Task& task,
   const auto given = internet_address(address.raw(), address.size);
   if (!given) return;
   const Meaning meaning = catcher_.meaning(given->first, given->second);
-  if (meaning.kind == Meaning::Kind::kRefused) record(task, meaning);
+  // An approval is for TCP.
+  if (meaning.kind == Meaning::Kind::kRefused || meaning.kind == Meaning::Kind::kApproved) {
+    recorder_.add(task, "connect", text_of(meaning) + kUdp);
+  }
   if (meaning.kind != Meaning::Kind::kInside || meaning.port != kNamesPort) return;
   const UniqueFd socket = task.descriptor(call.number(0));
   if (socket && option(socket.get(), SO_TYPE) == SOCK_DGRAM) {
     Catcher::mark(call, socket.get());
     catcher_.tell_user(call, task, socket.get(), false, meaning.port);
   }
-}
-
-void SocketCalls::record(const Task& task, const Meaning& meaning, const std::string& program) {
-  const bool v6 = meaning.host.find(':') != std::string::npos;
-  recorder_.add(task, "connect",
-                (v6 ? "[" + meaning.host + "]" : meaning.host) + ":" + std::to_string(meaning.port),
-                program);
 }
 
 }  // namespace sharkcage::sandbox

@@ -70,7 +70,6 @@ class SocketCalls {
   static int copy_address(const Task& task, std::uint64_t from, std::uint64_t size,
                           Address& address);
   void look_at_datagram(const Notification& call, const Task& task, const Address& address);
-  void record(const Task& task, const Meaning& meaning, const std::string& program = {});
   GivenPath given(const Task& task, const std::string& text) const;
   void remember(int socket);
   bool is_reachable(int file, const std::string& real) const;

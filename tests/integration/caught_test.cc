@@ -268,8 +268,10 @@ print('all')
 )",
                                {http_, ssh_});
   EXPECT_EQ(output.out, "all\n") << output.err;
-  for (const char* text : {"192.0.2.1:80", "api.localhost:1", "169.254.169.254:80",
-                           "[2001:db8::1]:80", "evil.example"}) {
+  for (const std::string& text :
+       {std::string("192.0.2.1:80"), std::string("api.localhost:1"),
+        "api.localhost:" + http_ + "/udp", std::string("169.254.169.254:80"),
+        std::string("[2001:db8::1]:80"), std::string("evil.example")}) {
     EXPECT_TRUE(instance_.blocked_has(text)) << text;
   }
 }

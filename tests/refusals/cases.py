@@ -342,7 +342,7 @@ STATICS = [
     static("c-old-symlink", "old-symlink target {work}/.mcp.json", [create("{work}/.mcp.json", "calls")], needs=["x86"]),
     static("c-connect", "connect4 93.184.216.34 443", [connect("93.184.216.34:443", "calls")]),
     static("c-connect-6", "connect6 2606:2800:220:1::1 443", [connect("[2606:2800:220:1::1]:443", "calls")]),
-    static("c-connect-udp", "connect-udp 9.9.9.9 53", [connect("9.9.9.9:53", "calls")]),
+    static("c-connect-udp", "connect-udp 9.9.9.9 53", [connect("9.9.9.9:53/udp", "calls")]),
     static("c-connect-unix", "connect-unix {work}/host.sock", [connect("{work}/host.sock", "calls")],
            server="unix:{work}/host.sock"),
     static("c-connect-abstract", "connect-abstract {name}", [connect("@{name}", "calls")], server="abstract:{name}"),

@@ -148,8 +148,8 @@ try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.3',
 except OSError as error: print(error.errno)
 )"));
   EXPECT_EQ(outcome.out, "in True 111 in True 111 101 101 101 101\n") << outcome.text();
-  EXPECT_THAT(outcome.told(), ElementsAre("connect 192.0.2.1:443", "connect 192.0.2.2:443",
-                                          "connect [2001:db8::1]:443", "connect 192.0.2.3:53"));
+  EXPECT_THAT(outcome.told(), ElementsAre("connect 192.0.2.1:443", "connect 192.0.2.2:443/udp",
+                                          "connect [2001:db8::1]:443", "connect 192.0.2.3:53/udp"));
 }
 
 // A connection whose SYN carries data is one that connect(2) was not asked for.
