@@ -65,6 +65,10 @@ std::string because(const audit::Record& record) {
 }
 
 std::string subject(const audit::Record& record) {
+  // Outside of every sandbox: whoever connects to the client's port is none without its token.
+  if (record.session.starts_with("egress client ")) {
+    return (record.call.empty() ? "somebody without the token of " : "") + record.session;
+  }
   return record.skill.empty() ? "the agent" : record.skill == "agent" ? "the agent" : record.skill;
 }
 

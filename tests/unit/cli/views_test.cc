@@ -44,6 +44,16 @@ TEST(AuditView, SaysWhatWasBlockedInWords) {
             "weather tried to reach evil.example:80 — not approved (curl, 3 times)");
   EXPECT_EQ(describe(record("connection", "block", {{"host", ""}, {"phase", "close"}}, "no token")),
             "weather tried to use the proxy — no token");
+  audit::Record outside =
+      record("connection", "block", {{"host", "evil.example"}, {"port", 80}}, "not approved");
+  outside.session = "egress client gateway";
+  outside.call = "egress-client-gateway";
+  EXPECT_EQ(describe(outside),
+            "egress client gateway tried to reach evil.example:80 — not approved");
+  outside.call.clear();
+  EXPECT_EQ(describe(outside),
+            "somebody without the token of egress client gateway tried to reach evil.example:80 — "
+            "not approved");
   EXPECT_EQ(describe(record("verdict", "block", {{"argv", {"cat", "/etc/a file"}}}, "no approval")),
             "weather wanted to run: cat '/etc/a file' — no approval");
   EXPECT_EQ(describe(record("outcome", "block", Json::object(), "no user namespaces")),
