@@ -49,12 +49,13 @@
 #include "common/json.h"
 #include "common/places.h"
 #include "common/rpc.h"
+#include "tests/bench/samples.h"
 
 namespace {
 
 using namespace sharkcage;
 using Clock = std::chrono::steady_clock;
-using Samples = std::map<std::string, std::vector<double>>;  // by phase; "" is the whole
+using bench::Samples;
 
 constexpr int kWarmUpRounds = 5;
 constexpr std::uint64_t kFillGroup = 10'000;
@@ -199,14 +200,7 @@ class Bench {
     }
     Json out = Json::array();
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      out.push_back({{"name", rows[i].at("name")}});
-      for (auto& [phase, values] : samples[i]) {
-        if (phase.empty()) {
-          out.back().update(summary(values));
-        } else {
-          out.back()["phases"][phase] = summary(values);
-        }
-      }
+      out.push_back(bench::summary(rows[i].at("name"), samples[i]));
     }
     return out;
   }
@@ -386,18 +380,6 @@ class Bench {
     if (kind == "call" || kind == "parallel-run" || kind.starts_with("run")) {
       client_->call("audit.query", {{"tail", 1}});
     }
-  }
-
-  static Json summary(std::vector<double>& values) {
-    std::sort(values.begin(), values.end());
-    const auto at = [&](double share) {
-      return values[static_cast<std::size_t>(static_cast<double>(values.size() - 1) * share)];
-    };
-    return {{"samples", values.size()},
-            {"min_us", values.front()},
-            {"median_us", at(0.5)},
-            {"p95_us", at(0.95)},
-            {"p99_us", at(0.99)}};
   }
 
   Json plan_;

@@ -42,6 +42,7 @@
 #include "common/hash.h"
 #include "common/json.h"
 #include "supervisor/egress/egress_client.h"
+#include "tests/bench/samples.h"
 
 namespace {
 
@@ -251,7 +252,7 @@ class Bench {
 
   Json run() {
     const auto& rows = plan_.at("rows");
-    std::vector<std::map<std::string, std::vector<double>>> samples(rows.size());
+    std::vector<bench::Samples> samples(rows.size());
     std::vector<std::size_t> order(rows.size());
     std::iota(order.begin(), order.end(), 0u);
     std::mt19937 random(1);  // the same orders in every run
@@ -269,14 +270,7 @@ class Bench {
     }
     Json out = Json::array();
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      out.push_back({{"name", rows[i].at("name")}});
-      for (auto& [phase, values] : samples[i]) {
-        if (phase.empty()) {
-          out.back().update(summary(values));
-        } else {
-          out.back()["phases"][phase] = summary(values);
-        }
-      }
+      out.push_back(bench::summary(rows[i].at("name"), samples[i]));
     }
     return out;
   }
@@ -333,18 +327,6 @@ class Bench {
       if (got == 0) throw UserError("a proxy ended a transfer");
       done += static_cast<std::size_t>(got);
     }
-  }
-
-  static Json summary(std::vector<double>& values) {
-    std::sort(values.begin(), values.end());
-    const auto at = [&](double share) {
-      return values[static_cast<std::size_t>(static_cast<double>(values.size() - 1) * share)];
-    };
-    return {{"samples", values.size()},
-            {"min_us", values.front()},
-            {"median_us", at(0.5)},
-            {"p95_us", at(0.95)},
-            {"p99_us", at(0.99)}};
   }
 
   Json plan_;

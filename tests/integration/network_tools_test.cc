@@ -38,7 +38,7 @@ constexpr const char* kSite = R"(set -e
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=site.localhost \
   -addext subjectAltName=DNS:site.localhost -keyout key.pem -out certificate.pem 2>/dev/null
 echo hello > file
-git init -q work && cd work && echo of-git > content && git add content
+git init -q source && cd source && echo of-git > content && git add content
 git -c user.name=a -c user.email=a@example.com commit -qm first
 git update-server-info && cd ..
 mkdir -p simple/tiny && cd simple/tiny
@@ -150,8 +150,8 @@ std::vector<Tool> tools() {
        "context=ssl.create_default_context(cafile=sys.argv[2])).read().decode())' "
        "https://SECURE/file $ca",
        "hello\n"},
-      {"git", "git clone -q http://PLAIN/work/.git c && cat c/content", "of-git\n"},
-      {"git", "git -c http.sslCAInfo=$ca clone -q https://SECURE/work/.git c && cat c/content",
+      {"git", "git clone -q http://PLAIN/source/.git c && cat c/content", "of-git\n"},
+      {"git", "git -c http.sslCAInfo=$ca clone -q https://SECURE/source/.git c && cat c/content",
        "of-git\n"},
       {"pip3",
        "/usr/bin/pip3 install -q --no-deps --disable-pip-version-check --retries 0 --cert $ca "
@@ -217,7 +217,7 @@ TEST_F(NetworkTools, GitAloneHasTheNetworkWhereItAloneIsNamed) {
   if (!has("curl")) GTEST_SKIP() << "curl is not installed";
   start({{"network", {{"programs", {"git"}}}}});
   const std::string site = "http://site.localhost:" + plain_;
-  const Output cloned = run("git clone -q " + site + "/work/.git c && cat c/content");
+  const Output cloned = run("git clone -q " + site + "/source/.git c && cat c/content");
   EXPECT_EQ(cloned.out, "of-git\n") << cloned.err;
   EXPECT_NE(run("curl -sS " + site + "/file").status, 0);
 }

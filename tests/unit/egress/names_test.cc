@@ -126,18 +126,7 @@ class Names : public ::testing::Test {
     return ask(asked);
   }
 
-  Connection next_event() {
-    while (is_readable(control_.get())) {
-      std::string packet(kMaxMessage, '\0');
-      std::vector<UniqueFd> fds;
-      const ssize_t size = recv_with_fds(control_.get(), packet.data(), packet.size(), fds);
-      if (size <= 0) break;
-      const Event event = event_from_text({packet.data(), static_cast<std::size_t>(size)});
-      if (const auto* connection = std::get_if<Connection>(&event)) return *connection;
-    }
-    ADD_FAILURE() << "no event came";
-    return {};
-  }
+  Connection next_event() { return receive_connection(control_.get()); }
 
   // The next one of that host.
   Connection event_of(const std::string& host) {

@@ -86,20 +86,7 @@ class Running {
 
   void send(const std::string& text) { send_with_fds(control_.get(), text, {}); }
 
-  Connection next_connection() {
-    for (;;) {
-      std::string packet(kMaxMessage, '\0');
-      pollfd wait{control_.get(), POLLIN, 0};
-      if (::poll(&wait, 1, 10000) <= 0) break;
-      std::vector<UniqueFd> fds;
-      const ssize_t size = recv_with_fds(control_.get(), packet.data(), packet.size(), fds);
-      if (size <= 0) break;
-      const Event event = event_from_text({packet.data(), static_cast<std::size_t>(size)});
-      if (const auto* connection = std::get_if<Connection>(&event)) return *connection;
-    }
-    ADD_FAILURE() << "no event came";
-    return {};
-  }
+  Connection next_connection() { return receive_connection(control_.get()); }
 
  private:
   asio::io_context loop_{1};

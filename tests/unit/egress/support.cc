@@ -94,6 +94,19 @@ Listening listen_on(const std::string& address, std::uint16_t port) {
   return {std::move(socket), ntohs(reinterpret_cast<sockaddr_in&>(where).sin_port)};
 }
 
+Connection receive_connection(int control) {
+  while (wait_readable(control)) {
+    std::string packet(kMaxMessage, '\0');
+    std::vector<UniqueFd> fds;
+    const ssize_t size = recv_with_fds(control, packet.data(), packet.size(), fds);
+    if (size <= 0) break;
+    const Event event = event_from_text({packet.data(), static_cast<std::size_t>(size)});
+    if (const auto* connection = std::get_if<Connection>(&event)) return *connection;
+  }
+  ADD_FAILURE() << "no event came";
+  return {};
+}
+
 UniqueFd accept_one(int listener) {
   if (!wait_readable(listener)) return UniqueFd();
   return UniqueFd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));

@@ -33,6 +33,9 @@ Listening listen_on(const std::string& address = "127.0.0.1", std::uint16_t port
 // Accepts one connection, or nothing after a while.
 UniqueFd accept_one(int listener);
 
+// The next connection that a server reports; an empty one, and a failure, when none comes.
+Connection receive_connection(int control);
+
 UniqueFd connect_to(const std::string& address, std::uint16_t port);
 
 // Blocking with a time limit. `read_some`: "" at end of file or error; `read_exactly` and
