@@ -93,6 +93,23 @@ const Attack kDatagram("datagram", [](Arguments arguments) {
   show_answer(fd);
 });
 
+// A byte for an address, as sendmsg(2) and sendmmsg(2) take it.
+struct Letter {
+  explicit Letter(const Address& to) {
+    message.msg_name = const_cast<sockaddr*>(to.get());
+    message.msg_namelen = to.size;
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    several.msg_hdr = message;
+  }
+  Letter(const Letter&) = delete;
+  Letter& operator=(const Letter&) = delete;
+
+  iovec part{const_cast<char*>("?"), 1};
+  msghdr message{};
+  mmsghdr several{};
+};
+
 // TCP Fast Open: a connection that the first data makes, by the call that is named. With "connect",
 // connect(2) only notes where it is to go.
 const Attack kFastOpen("fast-open", [](Arguments arguments) {
@@ -100,17 +117,11 @@ const Attack kFastOpen("fast-open", [](Arguments arguments) {
   const Address address = internet(text_at(arguments, 1), number_at(arguments, 2));
   const int fd = ::socket(address.storage.ss_family, SOCK_STREAM, 0);
   if (fd < 0) stopped("socket");
-  iovec part{const_cast<char*>("?"), 1};
-  msghdr message{};
-  message.msg_name = const_cast<sockaddr*>(address.get());
-  message.msg_namelen = address.size;
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  mmsghdr several{message, 0};
+  Letter letter(address);
   long sent = -1;
   if (how == "sendto") sent = ::sendto(fd, "?", 1, MSG_FASTOPEN, address.get(), address.size);
-  if (how == "sendmsg") sent = ::sendmsg(fd, &message, MSG_FASTOPEN);
-  if (how == "sendmmsg") sent = ::sendmmsg(fd, &several, 1, MSG_FASTOPEN);
+  if (how == "sendmsg") sent = ::sendmsg(fd, &letter.message, MSG_FASTOPEN);
+  if (how == "sendmmsg") sent = ::sendmmsg(fd, &letter.several, 1, MSG_FASTOPEN);
   if (how == "connect") {
     const int on = 1;
     // Without a cookie of an earlier connection as well.
@@ -150,20 +161,14 @@ const Attack kUnixDatagram("unix-datagram", [](Arguments arguments) {
     fds[0] = ::socket(AF_UNIX, SOCK_DGRAM, 0);
     if (fds[0] < 0) stopped("socket");
   }
-  iovec part{const_cast<char*>("?"), 1};
-  msghdr message{};
-  message.msg_name = const_cast<sockaddr*>(address.get());
-  message.msg_namelen = address.size;
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  mmsghdr several{message, 0};
+  Letter letter(address);
   long sent = -1;
   if (how == "pair" && ::connect(fds[0], address.get(), address.size) == 0) {
     sent = ::send(fds[0], "?", 1, 0);
   }
   if (how == "sendto") sent = ::sendto(fds[0], "?", 1, 0, address.get(), address.size);
-  if (how == "sendmsg") sent = ::sendmsg(fds[0], &message, 0);
-  if (how == "sendmmsg") sent = ::sendmmsg(fds[0], &several, 1, 0);
+  if (how == "sendmsg") sent = ::sendmsg(fds[0], &letter.message, 0);
+  if (how == "sendmmsg") sent = ::sendmmsg(fds[0], &letter.several, 1, 0);
   if (how == "answered") {
     answer_here(fds[0]);
     if (::sendto(fds[0], "?", 1, 0, address.get(), address.size) == 1) show_answer(fds[0]);
