@@ -38,9 +38,15 @@ std::string find_program(const std::string& program) {
   return {};
 }
 
-std::string explain_missing_program(const std::string& program, const std::string& skill) {
+std::string explain_missing_program(const std::string& program, const std::string& skill,
+                                    const std::string& directory) {
   const std::string found = find_program(program);
-  if (found.empty()) return {};
+  if (found.empty()) {
+    const fs::path own = fs::path(directory) / program;
+    if (directory.empty() || !is_program(own)) return {};
+    return "A command begins in the workspace. What " + printable(skill) +
+           " has is: " + printable(own.lexically_normal().string());
+  }
   const bool of_the_system =
       found.starts_with("/usr/") || found.starts_with("/bin/") || found.starts_with("/sbin/");
   if (of_the_system && !skill.empty()) {

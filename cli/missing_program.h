@@ -10,7 +10,8 @@ namespace sharkcage::cli {
 std::string find_program(const std::string& program);
 
 // For a person: where it is, why the sandbox has none, what to do. Empty when it is nowhere here
-// either. `skill`: whose approval counted, or empty.
-std::string explain_missing_program(const std::string& program, const std::string& skill);
+// either. `skill`: whose approval counted, or empty, and `directory` where that one is, if known.
+std::string explain_missing_program(const std::string& program, const std::string& skill,
+                                    const std::string& directory);
 
 }  // namespace sharkcage::cli

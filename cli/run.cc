@@ -162,10 +162,20 @@ void point_to_refusals(std::uint64_t refused, std::uint64_t records) {
   print_error(what + ". See: sc audit --blocked --tail " + std::to_string(records));
 }
 
+// Empty where there is none, or none that this person may ask for.
+std::string directory_of(const std::string& skill) {
+  if (skill.empty()) return {};
+  try {
+    return text_of(connect().call("skill.show", {{"name", skill}}).at("skill"), "source");
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
 // For the same. The sandbox says no more than that it has no such program.
 void point_to_program(const Ending& ending, const std::string& program, const std::string& skill) {
   if (!ending.not_found || ::isatty(STDERR_FILENO) != 1) return;
-  const std::string where = explain_missing_program(program, skill);
+  const std::string where = explain_missing_program(program, skill, directory_of(skill));
   if (!where.empty()) print_error(where);
 }
 

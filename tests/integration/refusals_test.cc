@@ -151,6 +151,15 @@ TEST_F(Refusals, SayWhereAProgramIs) {
     EXPECT_EQ(piped.err, "sharkcage: " + name + ": no such program in the sandbox\n");
   }
   EXPECT_THAT(stderr_on_terminal({"run", "--", "no-such-tool"}, 127), Not(HasSubstr("sc: ")));
+  instance_.approve_skill(
+      "weather",
+      Json::array({{{"capability", "system.exec"}, {"scope", {"true"}}, {"reason", "test"}}}));
+  const std::string script = instance_.root() + "/skills/weather/own.sh";
+  write_text(script, "#!/bin/sh\n");
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  ASSERT_EQ(instance_.sc({"approve", "weather", "--yes"}).status, 0);
+  EXPECT_THAT(stderr_on_terminal({"run", "--skill", "weather", "--", "./own.sh"}, 127),
+              HasSubstr("sc: A command begins in the workspace. What weather has is: " + script));
   // It ran, and has its own reasons.
   EXPECT_THAT(stderr_on_terminal({"run", "--", "/bin/sh", "-c", "exit 127"}, 127),
               Not(HasSubstr("sc: ")));
