@@ -29,6 +29,9 @@ TEST_F(Terminal, AShellHasJobControl) {
   screen.wait_for("done");
   screen.type("bg\n");
   screen.wait_for("' &");
+  // It reads, which a job in the background may not; the signal for that must not come after fg's.
+  screen.type("until jobs | grep -q Stopped; do :; done; echo stopped a\"\"gain\n");
+  screen.wait_for("stopped again");
   screen.type("fg\n");
   screen.type("a line\n");
   screen.wait_for("got a line");
