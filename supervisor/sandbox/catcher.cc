@@ -1,14 +1,11 @@
 #include "supervisor/sandbox/catcher.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <span>
 #include <utility>
 #include <variant>
 
@@ -25,12 +22,6 @@ constexpr std::size_t kMaxNames = 4096;
 // anew is there within a second, and a program whose socket does not block has others to attend to.
 constexpr std::chrono::seconds kPatience{10};
 constexpr std::chrono::seconds kShortPatience{1};
-
-int domain_of(int socket) {
-  int domain = -1;
-  socklen_t size = sizeof domain;
-  return ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 ? domain : -1;
-}
 
 // The listener, as a socket of this family reaches it: one for IPv6 that is given an IPv4-mapped
 // address goes by IPv4.
@@ -129,12 +120,12 @@ bool Catcher::is_approved(const Destination& destination) const {
   return !destination.literal || rules_.judge(match, *destination.literal, false).allowed;
 }
 
-Answer Catcher::connect(const Notification& call, const Task& task, UniqueFd held,
+Answer Catcher::connect(const Notification& call, const Task& task, UniqueFd held, int domain,
                         const Address& address, const Meaning& meaning) {
   if (!link_) return Answer::refused(ENETDOWN);
   const int socket = held.get();
   sockaddr_storage storage{};
-  const socklen_t size = inner_address(address, domain_of(socket), storage);
+  const socklen_t size = inner_address(address, domain, storage);
   const auto* to = reinterpret_cast<const sockaddr*>(&storage);
   const NonBlocking calm(socket);
   if (!can_announce()) return wait(calm.blocks());

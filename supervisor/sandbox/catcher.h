@@ -51,8 +51,8 @@ class Catcher {
 
   // Connects a TCP socket of a command to the egress's listener inside, for `meaning`. A command
   // that waits goes on when the connection stands; to another it is under way. While the egress is
-  // too busy for one more, either waits. `address`: as the command gave it.
-  Answer connect(const Notification& call, const Task& task, UniqueFd socket,
+  // too busy for one more, either waits. `domain`: the socket's; `address`: as the command gave it.
+  Answer connect(const Notification& call, const Task& task, UniqueFd socket, int domain,
                  const Address& address, const Meaning& meaning);
 
   // Takes back what `connect` did.
@@ -69,7 +69,7 @@ class Catcher {
                  unsigned port);
 
  private:
-  // Not yet announced. We hold its socket meanwhile, so that the command cannot reset it before.
+  // Not yet announced. Its socket is held meanwhile, to be disconnected if that fails.
   struct Made {
     Announcement connection;
     UniqueFd socket;

@@ -18,7 +18,7 @@ namespace sharkcage::sandbox {
 namespace {
 
 constexpr int kBacklog = 512;
-// asm-generic/socket.h, since Linux 5.19. Before, records of names tell no program.
+// SO_RCVMARK of asm-generic/socket.h, since Linux 5.19: the headers may be older.
 constexpr int kReceiveMark = 75;
 
 // In the host's namespace, where the tests leave ours out, these may be taken.

@@ -147,7 +147,8 @@ Answer SocketCalls::connect_internet(const Notification& call, const Task& task,
   if (meaning.kind == Kind::kNobody) return Answer::refused(ECONNREFUSED);
   if (stream) {
     if (meaning.kind == Kind::kApproved) {
-      Answer answer = catcher_.connect(call, task, std::move(held), given.first, meaning);
+      Answer answer =
+          catcher_.connect(call, task, std::move(held), address.family(), given.first, meaning);
       // Then it may have been somebody else who was looked at.
       if (!listener_.valid(call)) catcher_.give_up();
       return answer;
