@@ -36,9 +36,7 @@
 #include <iostream>
 #include <iterator>
 #include <map>
-#include <numeric>
 #include <optional>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -175,29 +173,21 @@ class Bench {
   Json run() {
     const auto& rows = plan_.at("rows");
     std::vector<Samples> samples(rows.size());
-    std::vector<std::size_t> order(rows.size());
-    std::iota(order.begin(), order.end(), 0u);
-    std::mt19937 random(1);  // the same orders in every run
     const int rounds = plan_.at("rounds").get<int>();
-    for (int round = -kWarmUpRounds; round < rounds; ++round) {
-      std::shuffle(order.begin(), order.end(), random);
-      for (const std::size_t index : order) {
-        const int every = rows[index].value("every", 1);
-        if (round < 0 ? round != -1 && every > 1 : round % every != 0) continue;
-        const double before = supervisor_microseconds();
-        Samples sample = measure(rows[index]);
-        if (before >= 0 && !rows[index].at("kind").get<std::string>().ends_with("spawn") &&
-            rows[index].at("kind") != "commit") {
-          sample["supervisor's processor time"] = {supervisor_microseconds() - before};
-        }
-        settle(rows[index]);
-        if (round < 0) continue;
-        for (const auto& [phase, values] : sample) {
-          auto& all = samples[index][phase];
-          all.insert(all.end(), values.begin(), values.end());
-        }
+    bench::in_rounds(rows, rounds, kWarmUpRounds, [&](std::size_t index, bool counts) {
+      const double before = supervisor_microseconds();
+      Samples sample = measure(rows[index]);
+      if (before >= 0 && !rows[index].at("kind").get<std::string>().ends_with("spawn") &&
+          rows[index].at("kind") != "commit") {
+        sample["supervisor's processor time"] = {supervisor_microseconds() - before};
       }
-    }
+      settle(rows[index]);
+      if (!counts) return;
+      for (const auto& [phase, values] : sample) {
+        auto& all = samples[index][phase];
+        all.insert(all.end(), values.begin(), values.end());
+      }
+    });
     Json out = Json::array();
     for (std::size_t i = 0; i < rows.size(); ++i) {
       out.push_back(bench::summary(rows[i].at("name"), samples[i]));

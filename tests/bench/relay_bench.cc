@@ -21,15 +21,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <iostream>
 #include <iterator>
 #include <map>
-#include <numeric>
 #include <optional>
-#include <random>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -253,21 +250,13 @@ class Bench {
   Json run() {
     const auto& rows = plan_.at("rows");
     std::vector<bench::Samples> samples(rows.size());
-    std::vector<std::size_t> order(rows.size());
-    std::iota(order.begin(), order.end(), 0u);
-    std::mt19937 random(1);  // the same orders in every run
     const int rounds = plan_.at("rounds").get<int>();
-    for (int round = -kWarmUpRounds; round < rounds; ++round) {
-      std::shuffle(order.begin(), order.end(), random);
-      for (const std::size_t index : order) {
-        const int every = rows[index].value("every", 1);
-        if (round < 0 ? round != -1 && every > 1 : round % every != 0) continue;
-        const Sample sample = measure(rows[index]);
-        std::this_thread::sleep_for(kPause);
-        if (round < 0) continue;
-        for (const auto& [phase, value] : sample) samples[index][phase].push_back(value);
-      }
-    }
+    bench::in_rounds(rows, rounds, kWarmUpRounds, [&](std::size_t index, bool counts) {
+      const Sample sample = measure(rows[index]);
+      std::this_thread::sleep_for(kPause);
+      if (!counts) return;
+      for (const auto& [phase, value] : sample) samples[index][phase].push_back(value);
+    });
     Json out = Json::array();
     for (std::size_t i = 0; i < rows.size(); ++i) {
       out.push_back(bench::summary(rows[i].at("name"), samples[i]));
